@@ -1,0 +1,78 @@
+"""``hippy miner run`` and ``hippy validator run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_config = click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The node's TOML settings."
+)
+_with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
+
+
+@click.group()
+def miner() -> None:
+    """Run a miner: rent out disk space."""
+
+
+@click.group()
+def validator() -> None:
+    """Run a validator: keep the registry and choose where pieces go."""
+
+
+@miner.command("run")
+@_config
+@_with_parent
+def miner_run(config: Path, with_parent: bool) -> None:
+    """Serve pieces until stopped."""
+    from hippy.cli.running import run_daemon
+    from hippy.clock import SystemClock
+    from hippy.miner.server import run_miner
+    from hippy.miner.settings import MinerSettings
+    from hippy.settings import load_settings
+
+    settings = load_settings(MinerSettings, config)
+    _log_to_stderr(settings.log_level)
+    run_daemon(run_miner(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
+
+
+@validator.command("run")
+@_config
+@_with_parent
+def validator_run(config: Path, with_parent: bool) -> None:
+    """Keep the registry until stopped."""
+    from hippy.cli.running import run_daemon
+    from hippy.clock import SystemClock
+    from hippy.settings import load_settings
+    from hippy.validator.server import run_validator
+    from hippy.validator.settings import ValidatorSettings
+
+    settings = load_settings(ValidatorSettings, config)
+    _log_to_stderr(settings.log_level)
+    run_daemon(run_validator(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
+
+
+def _say_ready(endpoint: object) -> None:
+    click.echo(f"listening on {endpoint}", err=True)
+
+
+def _log_to_stderr(level: str) -> None:
+    """Send all logging to stderr as one structured line per event."""
+    import logging
+
+    import structlog
+
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ]
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

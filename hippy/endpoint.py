@@ -1,0 +1,77 @@
+"""Where a node listens: a numeric address and a port, and which addresses a stranger may name.
+
+Endpoints come from the chain, so from strangers. They are numeric (no resolver is ever asked), public unless
+the network is local, and used only after a signed handshake (docs/PROTOCOL.md §1).
+
+>>> Endpoint.parse("127.0.7.1:4000").url
+'http://127.0.7.1:4000'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from hippy.errors import ProtocolError
+
+PORT_MAX = 65_535
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """A numeric IPv4 or IPv6 address and a TCP port."""
+
+    host: str
+    port: int
+
+    def __post_init__(self) -> None:
+        if _address(self.host).compressed != self.host or not 1 <= self.port <= PORT_MAX:
+            raise ProtocolError(f"not an endpoint: {self.host!r} port {self.port}")
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Parse ``1.2.3.4:80`` or ``[2001:db8::1]:80``.
+
+        Raises ProtocolError unless the text is the one spelling :meth:`__str__` prints.
+        """
+        host, _, port = text.rpartition(":")
+        if not (port.isascii() and port.isdigit() and len(port) <= 5):
+            raise ProtocolError(f"not an endpoint: {text[:80]!r}")
+        endpoint = cls(host.removeprefix("[").removesuffix("]"), int(port))
+        if str(endpoint) != text:
+            raise ProtocolError(f"not an endpoint: {text[:80]!r}")
+        return endpoint
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a trailing slash."""
+        return f"http://{self}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return _address(self.host).is_loopback
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is globally routable unicast, so no address inside anybody's network."""
+        address = _address(self.host)
+        return address.is_global and not address.is_multicast
+
+    @property
+    def group(self) -> str:
+        """The /24 (IPv6: /48) it lies in: one operator, as far as placement can tell (PROTOCOL §3)."""
+        address = _address(self.host)
+        packed = address.packed[: 3 if isinstance(address, IPv4Address) else 6]
+        return packed.hex()
+
+
+def _address(host: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(host)
+    except ValueError:
+        raise ProtocolError(f"not a numeric address: {host[:80]!r}") from None

@@ -1,0 +1,1 @@
+"""Merkle trees over pieces and the proofs drawn from them (PROTOCOL §2)."""
