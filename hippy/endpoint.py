@@ -10,11 +10,12 @@ the network is local, and used only after a signed handshake (docs/PROTOCOL.md Â
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from hippy.errors import ProtocolError
 
 PORT_MAX = 65_535
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,8 +59,14 @@ class Endpoint:
 
     @property
     def is_public(self) -> bool:
-        """Whether it is globally routable unicast, so no address inside anybody's network."""
+        """Whether it is globally routable unicast, so no address inside anybody's network.
+
+        IPv6 addresses that carry an IPv4 one are never public: they reach it through a translator, and it
+        may be private.
+        """
         address = _address(self.host)
+        if isinstance(address, IPv6Address) and _carries_ipv4(address):
+            return False
         return address.is_global and not address.is_multicast
 
     @property
@@ -70,7 +77,14 @@ class Endpoint:
         return packed.hex()
 
 
+def _carries_ipv4(address: IPv6Address) -> bool:
+    embedded = address.ipv4_mapped or address.sixtofour or address.teredo
+    return embedded is not None or address in _NAT64
+
+
 def _address(host: str) -> IPv4Address | IPv6Address:
+    if "%" in host:
+        raise ProtocolError(f"a scoped address means something on one machine only: {host[:80]!r}")
     try:
         return ip_address(host)
     except ValueError:

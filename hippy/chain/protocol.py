@@ -75,7 +75,7 @@ class Chain(Protocol):
     async def beacon(self, round_number: int) -> bytes:
         """Return the 32 random bytes of a beacon round.
 
-        Raises BeaconNotYet while the round lies in the future.
+        Raises BeaconNotYet while the round lies in the future, UsageError for a negative one.
         """
 
     async def beacon_round(self) -> int:
@@ -90,11 +90,12 @@ class Chain(Protocol):
     async def set_weights(self, weights: Mapping[int, float]) -> None:
         """Set our weights, uid → non-negative weight.
 
-        Raises AuthError without a validator permit, UsageError for an empty, negative or foreign entry.
+        Raises AuthError without a validator permit, UsageError for no positive entry or a negative or
+        foreign one.
         """
 
     async def wait_for_epoch(self) -> int:
-        """Return the number of the next epoch once its first block is there."""
+        """Return the number of the next epoch (or a later one, after a pause) once its first block is there."""
 
     async def close(self) -> None:
-        """Let go of connections and files."""
+        """Let go of connections and files; a second time does nothing."""

@@ -18,7 +18,6 @@ _dir = click.option(
     "--dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="HIPPY_NET",
     help="The network's directory (default: the one in use, else a fixed place).",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -91,9 +90,10 @@ def _up_detached(directory: Path, miners: int | None, validators: int | None) ->
 
     from hippy.errors import ConfigError, TemporaryError
     from hippy.net.plan import UP_LOG
+    from hippy.net.supervisor import is_supervised
 
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if _status(directory) is not None:
+    if is_supervised(directory):
         raise ConfigError(f"the network in {directory} runs already", hint="hippy net status")
     log = directory / UP_LOG
     command = [sys.executable, "-m", "hippy.cli", "net", "up", "--dir", str(directory)]
@@ -194,11 +194,12 @@ def down(directory: Path | None) -> None:
 
     from hippy.errors import DeadlineError
     from hippy.net.control import command
+    from hippy.net.supervisor import is_supervised
 
     place = _directory(directory)
     asyncio.run(command(place, "down"))
     deadline = time.monotonic() + DOWN_SECONDS
-    while _status(place) is not None:
+    while is_supervised(place):
         if time.monotonic() > deadline:
             raise DeadlineError("the network is still stopping", hint="hippy net status")
         time.sleep(0.05)
@@ -206,14 +207,18 @@ def down(directory: Path | None) -> None:
 
 
 def _directory(given: Path | None) -> Path:
-    """Return the directory meant: the one given, the running network's, or the usual place."""
-    from hippy.client.home import local_network, paths
+    """Return the directory meant: the one given, the network in use, or the usual place."""
+    from hippy.client.home import find_home, find_local_network
 
-    return (given or local_network() or paths().state / "net").absolute()
+    return (given or find_local_network() or find_home().state / "net").absolute()
 
 
 def _remember(directory: Path) -> None:
     """Let client commands find this network; a login goes before it."""
-    from hippy.client.home import remember_local_network
+    from hippy.client.home import find_home
 
-    remember_local_network(directory)
+    home = find_home()
+    home.local_network.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    home.local_network.write_text(f"{directory}\n", encoding="utf-8")
+    if home.credentials.exists():
+        click.echo(f"note: commands use your login; for this network: export HIPPY_NET={directory}", err=True)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,13 +21,7 @@ PARENT_GRACE_SECONDS = 3.0
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` to its end on uvloop; SIGINT and SIGTERM cancel it and raise KeyboardInterrupt."""
-    try:
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    except ImportError:
-        factory = asyncio.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_signal(work))
 
 
@@ -39,6 +33,14 @@ def run_daemon(work: Coroutine[Any, Any, None], *, with_parent: bool) -> None:
         run(work)
     except KeyboardInterrupt:
         return
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:  # Windows has none
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
 
 
 async def _until_signal(work: Coroutine[Any, Any, T]) -> T:

@@ -20,23 +20,29 @@ from typing import Final, Literal
 
 from hippy.chain.local import LocalChain, open_local_chain
 from hippy.chain.open import CHAIN_FILE
+from hippy.client.home import Credentials, network_credentials, save_credentials
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, UsageError
-from hippy.identity import Identity, save_keyfile
+from hippy.identity import Identity, load_keyfile, save_keyfile
 from hippy.ids import NetworkId
 
 PLAN_FILE: Final = "network.json"
 PLAN_VERSION: Final = 1
+LOCK_FILE: Final = "supervisor.lock"
 UP_LOG: Final = "up.log"
 """What a supervisor in the background prints; there before the network is."""
 
 NODES_MAX: Final = 200
+NETUID: Final = 1
 BLOCK_SECONDS: Final = 1.0
 TEMPO_BLOCKS: Final = 20
 VALIDATOR_STAKE_RAO: Final = 1_000 * 10**9
 MINER_CAPACITY_BYTES: Final = 50 * 1024**3
 ACCOUNT_QUOTA_BYTES: Final = 10 * 1024**4
+UNPAID_QUOTA_BYTES: Final = 10 * 1024**3
+"""What `hippy login` gets on a local network."""
+
 PROBE_SECONDS: Final = 1.0
 
 Role = Literal["miner", "validator"]
@@ -131,18 +137,20 @@ async def create_plan(directory: Path, *, miners: int, validators: int, clock: C
         clock=clock,
         network=network,
         genesis_secret=secrets.token_bytes(32),
+        netuid=NETUID,
         block_seconds=BLOCK_SECONDS,
         tempo_blocks=TEMPO_BLOCKS,
     )
-    account = await _register(plan, clock)
-    _write_settings(plan, account)
-    _write_account(plan, account, network)
+    await _register(plan, clock)
+    seed = os.urandom(32)
+    _write_settings(plan, Identity.from_seed(seed))
+    _write_account(plan, seed, network)
     _write_plan(plan)  # last: a plan file means the directory is complete
     return plan
 
 
 def _claim(directory: Path) -> None:
-    if directory.exists() and any(item.name != UP_LOG for item in directory.iterdir()):
+    if directory.exists() and any(item.name not in {UP_LOG, LOCK_FILE} for item in directory.iterdir()):
         raise ConfigError(f"{directory} is not empty and holds no network", hint="choose another --dir")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -174,8 +182,8 @@ def _free_port(host: str, held: list[socket.socket]) -> tuple[str, int]:
     raise ConfigError("no loopback address can be bound")
 
 
-async def _register(plan: NetworkPlan, clock: Clock) -> Identity:
-    """Make every node's keys and register them; return a new account."""
+async def _register(plan: NetworkPlan, clock: Clock) -> None:
+    """Make every node's keys and register them."""
     async with open_local_chain(plan.directory / CHAIN_FILE, hotkey=None, clock=clock) as chain:
         for node in plan.nodes:
             hotkey, coldkey = Identity.generate(), Identity.generate()
@@ -187,14 +195,12 @@ async def _register(plan: NetworkPlan, clock: Clock) -> Identity:
                 validator_permit=is_validator,
                 stake_rao=VALIDATOR_STAKE_RAO if is_validator else 0,
             )
-    seed = os.urandom(32)
-    save_keyfile(Identity.from_seed(seed), plan.directory / "client" / "account")
-    return Identity.from_seed(seed)
 
 
 def _write_settings(plan: NetworkPlan, account: Identity) -> None:
     for node in plan.nodes:
         lines = [
+            f"netuid = {NETUID}",
             f"network = {_quoted(f'local:{plan.directory}')}",
             f"host = {_quoted(node.host)}",
             f"port = {node.port}",
@@ -205,6 +211,7 @@ def _write_settings(plan: NetworkPlan, account: Identity) -> None:
             lines.append(f"capacity_bytes = {MINER_CAPACITY_BYTES}")
         else:
             lines.append(f"probe_seconds = {PROBE_SECONDS}")
+            lines.append(f"unpaid_quota_bytes = {UNPAID_QUOTA_BYTES}")
             lines.append(
                 f"accounts = [{{ account = {_quoted(account.ss58)}, "
                 f'pay_class = "paid", quota_bytes = {ACCOUNT_QUOTA_BYTES} }}]'
@@ -217,8 +224,17 @@ def _quoted(text: str) -> str:
     return json.dumps(text)
 
 
-def _write_account(plan: NetworkPlan, account: Identity, network: NetworkId) -> None:
-    raise NotImplementedError
+def _write_account(plan: NetworkPlan, seed: bytes, network: NetworkId) -> None:
+    home = plan.of_role("validator")[0]
+    credentials = Credentials.of_seed(
+        seed,
+        validator_endpoint=home.endpoint,
+        validator_hotkey=load_keyfile(plan.hotkey_file(home)).public_key,
+        network=network,
+        netuid=NETUID,
+        local=True,
+    )
+    save_credentials(network_credentials(plan.directory), credentials)
 
 
 def _write_plan(plan: NetworkPlan) -> None:

@@ -23,14 +23,13 @@ from typing import Final
 from hippy.clock import Clock
 from hippy.errors import ConfigError, HippyError, TemporaryError
 from hippy.identity import load_keyfile
-from hippy.net.plan import NetworkPlan
+from hippy.net.plan import LOCK_FILE, NetworkPlan
 from hippy.net.process import NodeProcess, State
 from hippy.transport.client import Call, Http, Peer, open_http
 from hippy.wire.node import DIRECTORY_BYTES_MAX, Directory
 
 READY_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
-LOCK_FILE: Final = "supervisor.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +138,21 @@ async def supervising(plan: NetworkPlan, *, clock: Clock) -> AsyncIterator[Super
                 await asyncio.shield(supervisor.stop_all())
 
 
+def is_supervised(directory: Path) -> bool:
+    """Return whether a supervisor runs the network in ``directory``, or is still ending it."""
+    try:
+        with _locked(directory):
+            return False
+    except FileNotFoundError:
+        return False
+    except ConfigError:
+        return True
+
+
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold the network's lock; the kernel lets go of it when this process dies."""
-    with (directory / LOCK_FILE).open("w") as file:
+    with (directory / LOCK_FILE).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

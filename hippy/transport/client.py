@@ -120,11 +120,12 @@ class Http:
         return kind.parse(await self.bytes(peer, call), limit=call.answer_bytes_max)
 
     async def _exchange(self, peer: Peer, call: Call, size: int) -> Answer:
+        length = {"Content-Length": str(size)} if size else {}
         async with self._session.request(
             call.method,
             URL(peer.endpoint.url + call.target, encoded=True),
             data=_Body(memoryview(call.body)) if size else None,
-            headers={**call.headers, **self._signature(peer, call), "Content-Length": str(size)},
+            headers={**call.headers, **self._signature(peer, call), **length},
             expect100=size > limits.EXPECT_BYTES_MIN,
             allow_redirects=False,
         ) as response:

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from hippy import __version__
 from hippy.clock import Clock
+from hippy.endpoint import Endpoint
 from hippy.errors import ProtocolError
-from hippy.identity import Identity
-from hippy.ids import NetworkId, PublicKey, id_from_hex
+from hippy.identity import Identity, ss58_encode
+from hippy.ids import ZERO_ID, NetworkId, PublicKey, id_from_hex
 from hippy.transport.client import Call, Http, Peer
 from hippy.transport.server import Route, message_response
 from hippy.wire.canonical import check_time
@@ -36,15 +37,33 @@ async def shake_hands(http: Http, peer: Peer, role: Role, network: NetworkId, *,
     Raises ProtocolError or AuthError when somebody else answers, TemporaryError when nobody does.
     """
     check_endpoint(peer, local=local)
+    hello = await _ask(http, peer, role, clock)
+    if hello.hotkey != peer.hotkey:
+        raise ProtocolError(f"{peer} answered the handshake as {ss58_encode(hello.hotkey)}")
+    if hello.network != network:
+        raise ProtocolError(f"{peer} belongs to another network")
+    return hello
+
+
+async def meet(http: Http, endpoint: Endpoint, role: Role, *, clock: Clock) -> Hello:
+    """Return the hello of whoever listens at ``endpoint``: who they say they are, proved by their signature.
+
+    For a first meeting, when a person has typed the address; later calls hold them to it (:func:`shake_hands`).
+    Raises like shake_hands.
+    """
+    return await _ask(http, Peer(endpoint, PublicKey(ZERO_ID)), role, clock)
+
+
+async def _ask(http: Http, peer: Peer, role: Role, clock: Clock) -> Hello:
     nonce = secrets.token_bytes(32)
     call = Call("GET", f"/v1/hello?nonce={nonce.hex()}", deadline_seconds=HELLO_SECONDS)
     hello = await http.message(peer, call, Hello)
-    if (hello.nonce, hello.hotkey, hello.role) != (nonce, peer.hotkey, role):
-        raise ProtocolError(f"{peer} answered the handshake as somebody else")
+    if hello.nonce != nonce or hello.role != role:
+        raise ProtocolError(f"the node at {peer.endpoint} did not answer our handshake as a {role}")
     if hello.protocol != PROTOCOL_VERSION:
         raise ProtocolError(f"{peer} speaks protocol {hello.protocol}, we speak {PROTOCOL_VERSION}")
     check_time(hello.time, clock.now())
-    hello.check_signature(peer.hotkey, network)
+    hello.check_signature(hello.hotkey, hello.network)
     return hello
 
 
@@ -80,6 +99,7 @@ class HelloDesk:
         hello = Hello(
             role=self._role,
             hotkey=PublicKey(self._identity.public_key),
+            network=self._network,
             netuid=self._netuid,
             nonce=nonce,
             time=int(self._clock.now()),

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
@@ -26,6 +27,19 @@ from hippy.wire.btauth import NonceWindow, SignedRequest, verify_request
 from hippy.wire.canonical import Message
 
 log = logging.getLogger("hippy.transport")
+
+
+class _OwnFaults(logging.Filter):
+    """Drops what aiohttp tells of bad HTTP and of peers that hang up: any scanner could fill a disk with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is worth keeping."""
+        fault = record.exc_info[1] if record.exc_info else None
+        return not isinstance(fault, HttpProcessingError | ConnectionError)
+
+
+_aiohttp_log = logging.getLogger("hippy.transport.aiohttp")
+_aiohttp_log.addFilter(_OwnFaults())
 
 R = TypeVar("R", bound=web.StreamResponse | None)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -82,6 +96,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[E
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=_aiohttp_log,
         handle_signals=False,
         keepalive_timeout=limits.KEEPALIVE_SECONDS,
         shutdown_timeout=limits.SHUTDOWN_SECONDS,
@@ -121,6 +136,8 @@ async def read_body(request: web.Request, limit: int) -> bytes:
                 parts.append(chunk)
     except TimeoutError:
         raise DeadlineError("the body did not arrive in time") from None
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise ProtocolError("the body is not framed as HTTP has it") from None
     return b"".join(parts)
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from hippy.wire.canonical import Message, SignedMessage
 from hippy.wire.fields import U16, U32, Count, Key, Message32, Seconds, Segment, Text
+from hippy.wire.node import MINERS_MAX
 from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SealEnvelope, SegmentRecord
 from hippy.wire.ticket import PayClass
@@ -41,7 +42,7 @@ class CandidateSet(Message):
     """The miners that placements from here on were drawn from, sorted by hotkey."""
 
     TYPE = "candidate-set"
-    candidates: tuple[Candidate, ...]
+    candidates: Annotated[tuple[Candidate, ...], Field(max_length=MINERS_MAX)]
 
 
 class AllocationClosed(Message):

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from hippy.wire.canonical import Message, SignedMessage
-from hippy.wire.fields import U16, U32, Address, Bytes32, Count, Key, Seconds, Text
+from hippy.wire.fields import U16, U32, Address, Bytes32, Count, Key, Network, Seconds, Text
 
 PROTOCOL_VERSION: Final = 1
 MINERS_MAX: Final = 1024
@@ -39,6 +39,7 @@ class Hello(SignedMessage):
     TYPE = "hello"
     role: Role
     hotkey: Key
+    network: Network
     netuid: U16
     nonce: Bytes32
     time: Seconds

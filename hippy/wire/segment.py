@@ -28,7 +28,16 @@ from hippy.wire.fields import (
     Segment,
     Signature,
 )
-from hippy.wire.ticket import PIECE_LENGTH_MAX, PayClass, PieceLength, Receipt, Refusal, Ticket, TicketGrant
+from hippy.wire.ticket import (
+    PIECE_LENGTH_MAX,
+    TICKETS_MAX,
+    PayClass,
+    PieceLength,
+    Receipt,
+    Refusal,
+    Ticket,
+    TicketGrant,
+)
 
 SEGMENTS_MAX: Final = 64
 """Segments in one allocation or commit."""
@@ -95,7 +104,7 @@ class TicketList(Message):
     """The answer to an allocation or a re-allocation: tickets under one grant, in the request's order."""
 
     TYPE = "ticket-list"
-    tickets: Annotated[tuple[Ticket, ...], Field(min_length=1)]
+    tickets: Annotated[tuple[Ticket, ...], Field(min_length=1, max_length=TICKETS_MAX)]
     grant: TicketGrant
 
 
@@ -211,4 +220,4 @@ class SegmentsAnswer(Message):
     """The records that exist, in the request's order; unknown ids are left out."""
 
     TYPE = "segments-answer"
-    segments: tuple[SegmentRecord, ...]
+    segments: Annotated[tuple[SegmentRecord, ...], Field(max_length=SEGMENT_READS_MAX)]

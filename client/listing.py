@@ -1,0 +1,104 @@
+"""What lies below a path: pages of encrypted names become entries (docs/PROTOCOL.md §3.4).
+
+Owns paging and decryption of names and heads. Every row of a listing is checked like one that was read
+(hippy.client.rows); that a validator leaves one out can be seen only when it is asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from hippy.client.names import Place, open_child, open_path, seal_path
+from hippy.client.results import Entry
+from hippy.client.rows import Rows
+from hippy.client.session import Session
+from hippy.client.uri import Uri
+from hippy.errors import IntegrityError, ProtocolError
+from hippy.wire.object import ListAnswer, ObjectRow
+
+PAGES_MAX: Final = 100_000
+"""Pages of one listing: 100 million objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object below a prefix: its path relative to it, its place and its checked row."""
+
+    components: tuple[str, ...]
+    place: Place
+    row: ObjectRow
+
+
+class Listing:
+    """Listings of one account."""
+
+    def __init__(self, session: Session, rows: Rows) -> None:
+        self._session = session
+        self._rows = rows
+
+    async def below(self, prefix: Uri) -> list[Listed]:
+        """Return every object below a prefix, sorted by path.
+
+        Raises IntegrityError when the validator serves anything but what was written.
+        """
+        root = self._place(prefix)
+        found = [self._listed(root, row) async for page in self._pages(root, deep=True) for row in page.rows]
+        return sorted(found, key=lambda listed: listed.components)
+
+    async def entries(self, prefix: Uri, *, recursive: bool) -> list[Entry]:
+        """Return the children of a prefix, or every object below it, sorted by path."""
+        if recursive:
+            return [self._entry(listed) for listed in await self.below(prefix)]
+        root = self._place(prefix)
+        entries: list[Entry] = []
+        directories: set[str] = set()
+        async for page in self._pages(root, deep=False):
+            entries += [self._entry(self._listed(root, row)) for row in page.rows]
+            directories |= {open_child(self._session.keys, root, each)[0] for each in page.prefixes}
+        entries += [Entry(name, is_dir=True) for name in directories]
+        return sorted(entries, key=lambda entry: (entry.path, entry.is_dir))
+
+    async def object_itself(self, target: Uri) -> list[Entry]:
+        """Return the entry of the object at a URI, or nothing where there is none."""
+        if not target.components:
+            return []
+        place = self._place(target)
+        (found,) = await self._rows.read([place])
+        return [self._entry(Listed((target.name,), place, found.row))] if found is not None else []
+
+    def _place(self, uri: Uri) -> Place:
+        return seal_path(self._session.keys, uri.bucket, uri.components)
+
+    async def _pages(self, root: Place, *, deep: bool) -> AsyncIterator[ListAnswer]:
+        after: tuple[bytes, ...] | None = None
+        for _ in range(PAGES_MAX):
+            page = await self._session.api.list_page(root.bucket, root.name, deep=deep, after=after)
+            yield page
+            if page.after is None:
+                return
+            if page.after == after:
+                raise ProtocolError("the validator's listing does not move on")
+            after = page.after
+        raise ProtocolError("the validator's listing does not end")
+
+    def _listed(self, root: Place, row: ObjectRow) -> Listed:
+        depth = len(root.name)
+        if row.bucket != root.bucket or row.name[:depth] != root.name or row.action != "put":
+            raise IntegrityError("the validator listed the row of another directory")
+        components, place = open_path(self._session.keys, root, row.name[depth:])
+        self._rows.check(place, row)
+        return Listed(components, place, row)
+
+    def _entry(self, listed: Listed) -> Entry:
+        head = self._rows.open_head(listed.place, listed.row)
+        return Entry(
+            "/".join(listed.components),
+            is_dir=False,
+            size=head.size,
+            mode=head.mode,
+            mtime_us=head.mtime_us,
+            hash=head.hash,
+            version=listed.row.version,
+        )

@@ -1,0 +1,323 @@
+"""``AsyncClient``: what programs call (DESIGN §10). The blocking facade is hippy.client.sync_client.
+
+Owns the verbs: what each means for one object or a tree, and what is said when it cannot be done. Leaves moving
+bytes to hippy.client.put and hippy.client.get. A call about one object raises; a call about many returns what it
+achieved, with failures by path, and raises only what no other file would escape.
+
+Example::
+
+    async with AsyncClient.open() as client:
+        await client.put(Path("model.bin"), "hippy://models/v1/model.bin")
+        data = await client.get("hippy://models/v1/model.bin")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from hippy.client.get import Getter, Wanted
+from hippy.client.home import Credentials, find_credentials
+from hippy.client.listing import Listing
+from hippy.client.names import Place, open_bucket, seal_path
+from hippy.client.progress import Progress, SilentProgress
+from hippy.client.put import Item, Putter
+from hippy.client.results import Account, DeleteResult, Entry, Failure, GetResult, PutResult
+from hippy.client.rows import Draft, Rows, SeenRows
+from hippy.client.session import Session, open_session
+from hippy.client.sinks import FileSink, MemorySink, Sink, StreamSink
+from hippy.client.sources import BytesSource, FileSource, Source, Walk, file_error, spool, walk_directory
+from hippy.client.uri import Uri, parse_uri
+from hippy.clock import Clock, SystemClock
+from hippy.erasure.geometry import LOCAL, STANDARD, Profile, parse_profile
+from hippy.errors import ConflictError, HippyError, NotFoundError, TemporaryError, UsageError
+from hippy.identity import ss58_encode
+
+STANDARD_MINERS_MIN = 30
+"""Independent miners from which on the standard profile is the default (DESIGN §5)."""
+
+AUTO = "auto"
+PathLike = str | Path
+EntryList = list[Entry]
+NameList = list[str]
+"""Named here, because inside the class ``list`` is the method."""
+
+
+class AsyncClient:
+    """An open client of one account. Made by :meth:`open`."""
+
+    def __init__(self, session: Session, profile: str, progress: Progress) -> None:
+        self._session = session
+        self._profile_name = profile
+        self._progress = progress
+        self._rows = Rows(session)
+        self._listing = Listing(session, self._rows)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        credentials: Credentials | None = None,
+        *,
+        profile: str = AUTO,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> AsyncIterator[AsyncClient]:
+        """Connect as ``credentials``, by default those of the login or of the running local network.
+
+        ``profile`` is ``auto``, a profile's name or ``k/n``. Raises ConfigError, UsageError, TemporaryError.
+        """
+        if profile != AUTO:
+            parse_profile(profile)
+        found = credentials if credentials is not None else await asyncio.to_thread(find_credentials)
+        # Chance spreads retries only; every key, salt and nonce comes from the machine's own randomness.
+        chance = rng or random.Random()  # noqa: S311
+        async with open_session(found, clock or SystemClock(), chance, SeenRows()) as session:
+            yield cls(session, profile, progress or SilentProgress())
+
+    async def put(self, what: PathLike | bytes | BinaryIO, uri: str, *, if_absent: bool = False) -> PutResult:
+        """Store a file, bytes or what a stream has; below a URI with a trailing slash under the file's name.
+
+        Raises ConflictError when ``if_absent`` is asked for and an object is there; NotFoundError, QuotaError,
+        TemporaryError.
+        """
+        target = parse_uri(uri)
+        source, name = await asyncio.to_thread(_source_of, what)
+        if target.slash:
+            if name is None:
+                raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
+            target = target.below(name)
+        result = await self._put([(target, source)], if_absent=if_absent)
+        if result.failures:
+            raise result.failures[0].error
+        return result
+
+    async def put_dir(
+        self, directory: PathLike, uri: str, *, exclude: Collection[str] = (), if_absent: bool = False
+    ) -> PutResult:
+        """Store everything in a directory below a URI; ``exclude`` has names to leave out wherever they occur.
+
+        Symlinks are left out and named in the result, as is every file that could not be stored.
+        """
+        target = parse_uri(uri)
+        walk = await asyncio.to_thread(walk_directory, Path(directory), exclude=frozenset(exclude))
+        found = [(target.below(*file.components), file.source) for file in walk.files]
+        return await self._put(found, if_absent=if_absent, walk=walk)
+
+    async def get(self, uri: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises NotFoundError, IntegrityError, TemporaryError.
+        """
+        sink = MemorySink()
+        await self._get_one(uri, lambda: sink)
+        return sink.data
+
+    async def get_file(self, uri: str, path: PathLike) -> GetResult:
+        """Bring an object to a file, or into a directory under its own name; it appears whole or not at all."""
+        target = Path(path)
+        if await asyncio.to_thread(target.is_dir):
+            target /= parse_uri(uri).name
+        return await self._get_one(uri, lambda: FileSink(target))
+
+    async def get_to(self, uri: str, stream: BinaryIO) -> GetResult:
+        """Write an object to an open stream; an IntegrityError may come after its first bytes."""
+        return await self._get_one(uri, lambda: StreamSink(stream))
+
+    async def get_range(self, uri: str, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes of an object from ``offset`` on, fewer where it ends."""
+        found = await self._rows.read_one(*self._object(uri))
+        return await Getter(self._session, self._progress).read_range(found.manifest, offset, length)
+
+    async def get_dir(self, uri: str, directory: PathLike) -> GetResult:
+        """Bring everything below a URI into a directory, which is made where it is missing.
+
+        Raises NotFoundError when there is nothing below it.
+        """
+        began = time.monotonic()
+        prefix, root = parse_uri(uri), Path(directory)
+        listed = await self._listing.below(prefix)
+        if not listed:
+            raise NotFoundError(f"there is nothing below {prefix}")
+        wanted: list[Wanted] = []
+        failures: list[Failure] = []
+        rows = await self._rows.read([entry.place for entry in listed])
+        for entry, found in zip(listed, rows, strict=True):
+            label = "/".join(entry.components)
+            if found is None:
+                failures.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
+            else:
+                wanted.append(Wanted(label, found.manifest, _file_below(root, entry.components)))
+        await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
+        totals = await Getter(self._session, self._progress).run(wanted)
+        seconds = time.monotonic() - began
+        return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*failures, *totals.failures))
+
+    async def list(self, uri: str, *, recursive: bool = False) -> EntryList:
+        """Return what is below a URI: its children, or with ``recursive`` every object; paths are relative to it.
+
+        A URI of an object lists that object. Raises NotFoundError when there is nothing.
+        """
+        target = parse_uri(uri)
+        entries = await self._listing.entries(target, recursive=recursive)
+        if not target.slash:
+            entries = [*await self._listing.object_itself(target), *entries]
+        if not entries and target.components:
+            raise NotFoundError(f"there is nothing at {target}")
+        return entries
+
+    async def head(self, uri: str) -> Entry:
+        """Return what is known of an object without reading it.
+
+        Raises NotFoundError.
+        """
+        place, label = self._object(uri)
+        found = await self._rows.read_one(place, label)
+        manifest = found.manifest
+        return Entry(
+            parse_uri(uri).name,
+            is_dir=False,
+            size=manifest.size,
+            mode=manifest.mode,
+            mtime_us=manifest.mtime_us,
+            hash=manifest.hash,
+            version=found.row.version,
+        )
+
+    async def delete(self, uri: str, *, recursive: bool = False) -> DeleteResult:
+        """Delete an object, or with ``recursive`` everything at and below a URI.
+
+        Raises NotFoundError when there is nothing to delete.
+        """
+        target = parse_uri(uri)
+        if recursive:
+            listed = await self._listing.below(target)
+            labels = ["/".join(entry.components) for entry in listed]
+            drafts = [Draft(entry.place, None) for entry in listed]
+        else:
+            labels, drafts = [], []
+        if not recursive or (target.components and await self._listing.object_itself(target)):
+            place, label = self._object(str(target).removesuffix("/") if recursive else uri)
+            await self._rows.read_one(place, label)
+            labels.append(label)
+            drafts.append(Draft(place, None))
+        if not drafts:
+            raise NotFoundError(f"there is nothing at {target}")
+        errors = await self._rows.write(drafts)
+        failures = tuple(Failure(label, error) for label, error in zip(labels, errors, strict=True) if error)
+        if failures and not recursive:
+            raise failures[0].error
+        return DeleteResult(len(drafts) - len(failures), failures)
+
+    async def buckets(self) -> NameList:
+        """Return the names of the account's buckets, sorted."""
+        names = [open_bucket(self._session.keys, each) for each in await self._session.api.buckets()]
+        return sorted(names)
+
+    async def whoami(self) -> Account:
+        """Return who we are and what our home validator says of us."""
+        status = await self._session.api.account_status()
+        return Account(
+            account=ss58_encode(self._session.keys.account),
+            pay_class=status.pay_class,
+            quota_bytes=status.quota_bytes,
+            used_bytes=status.used_bytes,
+            validator=str(self._session.api.peer),
+            network=self._session.network.hex(),
+        )
+
+    async def profile(self) -> Profile:
+        """Return the profile that a put would use now.
+
+        Raises TemporaryError when it has more pieces than there are live independent miners.
+        """
+        miners = await self._session.miners.independent_count()
+        if self._profile_name == AUTO:
+            profile = STANDARD if miners >= STANDARD_MINERS_MIN else LOCAL
+        else:
+            profile = parse_profile(self._profile_name)
+        if profile.n > miners:
+            raise TemporaryError(
+                f"the code {profile} needs {profile.n} independent miners, {miners} are live",
+                hint="wait for more miners, or choose a smaller code (--ec k/n)",
+            )
+        return profile
+
+    async def _put(
+        self, found: Sequence[tuple[Uri, Source]], *, if_absent: bool, walk: Walk | None = None
+    ) -> PutResult:
+        began = time.monotonic()
+        items, failures = self._items(found)
+        putter = Putter(self._session, await self.profile(), self._progress, if_absent=if_absent)
+        totals = await putter.run(items)
+        return PutResult(
+            files=totals.files,
+            bytes=totals.bytes,
+            stored_bytes=totals.stored_bytes,
+            segments=totals.segments,
+            seconds=time.monotonic() - began,
+            failures=(*(walk.failures if walk else ()), *failures, *totals.failures),
+            symlinks=walk.symlinks if walk else (),
+        )
+
+    def _items(self, found: Sequence[tuple[Uri, Source]]) -> tuple[Sequence[Item], Sequence[Failure]]:
+        """Return what can be stored; names that are no names in the network, or come twice, are failures."""
+        items, failures = [], []
+        taken: set[tuple[bytes, ...]] = set()
+        for target, source in found:
+            try:
+                place = seal_path(self._session.keys, target.bucket, target.components)
+                if place.name in taken:
+                    raise ConflictError("another file has this name in another Unicode form")
+            except HippyError as error:
+                failures.append(Failure("/".join(target.components), error))
+                continue
+            taken.add(place.name)
+            items.append(Item("/".join(target.components), place, source))
+        return items, failures
+
+    def _object(self, uri: str) -> tuple[Place, str]:
+        """Return the place of the object a URI names, and its name for people."""
+        target = parse_uri(uri)
+        if target.slash:
+            raise UsageError(f"{target} names a directory", hint="use the call for directories (-r)")
+        return seal_path(self._session.keys, target.bucket, target.components), str(target)
+
+    async def _get_one(self, uri: str, make_sink: Callable[[], Sink]) -> GetResult:
+        began = time.monotonic()
+        place, label = self._object(uri)
+        found = await self._rows.read_one(place, label)
+        totals = await Getter(self._session, self._progress).run([Wanted(label, found.manifest, make_sink)])
+        if totals.failures:
+            raise totals.failures[0].error
+        return GetResult(totals.files, totals.bytes, totals.segments, time.monotonic() - began)
+
+
+def _source_of(what: PathLike | bytes | BinaryIO) -> tuple[Source, str | None]:
+    """Return a source and the name it brings, if any."""
+    if isinstance(what, bytes):
+        return BytesSource(what), None
+    if isinstance(what, str | Path):
+        source = FileSource.of(Path(what))
+        return source, Path(what).name
+    return spool(what), None
+
+
+def _file_below(root: Path, components: tuple[str, ...]) -> Callable[[], Sink]:
+    """Return a function that opens a file below ``root``, making the directories on the way."""
+
+    def make() -> Sink:
+        target = root.joinpath(*components)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise file_error(str(target.parent), error) from None
+        return FileSink(target)
+
+    return make

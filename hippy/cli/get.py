@@ -1,0 +1,84 @@
+"""``hippy get`` and ``hippy cat``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hippy.cli.opening import with_client
+from hippy.cli.output import failures_exit_code, human_bytes, json_option, print_json, rate, report_failures
+
+if TYPE_CHECKING:
+    from hippy.client.results import GetResult
+    from hippy.client.sdk import AsyncClient
+
+
+@click.command()
+@click.argument("source", metavar="hippy://BUCKET/PATH")
+@click.argument("destination", metavar="DST")
+@click.option("-r", "--recursive", is_flag=True, help="Fetch everything below PATH into the directory DST.")
+@json_option
+def get(source: str, destination: str, recursive: bool, as_json: bool) -> int:
+    """Fetch objects into files.
+
+    One object becomes the file DST, or a file inside DST when that is a directory or ends in a slash; DST "-" is
+    standard output. A file appears under its name only when it is whole and its hash is right.
+    """
+    from hippy.client.uri import parse_uri
+
+    uri = parse_uri(source)
+    if destination == "-":
+        return _write_out(source)
+
+    path = Path(destination)
+    target = path / uri.name if destination.endswith("/") or path.is_dir() else path
+
+    async def work(client: AsyncClient) -> GetResult:
+        if recursive:
+            return await client.get_dir(str(uri), path)
+        return await client.get_file(str(uri), target)
+
+    result = with_client(work, as_json=as_json, quiet=False)
+    return _report(result, as_json=as_json)
+
+
+@click.command()
+@click.argument("source", metavar="hippy://BUCKET/PATH")
+def cat(source: str) -> int:
+    """Write an object to standard output, once it is whole and its hash is right."""
+    return _write_out(source)
+
+
+def _write_out(source: str) -> int:
+    with tempfile.TemporaryDirectory(prefix="hippy-") as directory:
+        path = Path(directory) / "object"
+
+        async def work(client: AsyncClient) -> GetResult:
+            return await client.get_file(source, path)
+
+        with_client(work)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 1024 * 1024)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _report(result: GetResult, *, as_json: bool) -> int:
+    told = report_failures(result.failures, as_json=as_json)
+    if as_json:
+        print_json(
+            {"files": result.files, "bytes": result.bytes, "seconds": round(result.seconds, 3), "failures": told}
+        )
+    else:
+        failed = f", {len(result.failures)} failed" if result.failures else ""
+        speed = rate(result.bytes, result.seconds)
+        click.echo(
+            f"{result.files:,} files, {human_bytes(result.bytes)} fetched in {result.seconds:.1f} s, {speed}{failed}",
+            err=True,
+        )
+    return failures_exit_code(result.failures)

@@ -1,0 +1,102 @@
+"""``hippy put``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hippy.cli.opening import profile_option, with_client
+from hippy.cli.output import failures_exit_code, human_bytes, json_option, print_json, rate, report_failures
+
+if TYPE_CHECKING:
+    from hippy.client.results import PutResult
+    from hippy.client.sdk import AsyncClient
+    from hippy.client.uri import Uri
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...")
+@click.argument("destination", metavar="hippy://BUCKET/PATH")
+@click.option("-r", "--recursive", is_flag=True, help="Store the files below each directory SRC.")
+@profile_option
+@json_option
+def put(sources: tuple[str, ...], destination: str, recursive: bool, profile: str, as_json: bool) -> int:
+    """Store files and directories.
+
+    One file is stored as PATH, or inside it when PATH ends in a slash; several files need the slash. With -r the
+    files below a directory are stored below PATH (of several directories: below PATH/NAME). SRC "-" is
+    standard input. Symbolic links are not followed; they are listed.
+    """
+    from hippy.client.uri import parse_uri
+
+    uri = parse_uri(destination)
+    many = len(sources) > 1
+    jobs = [(_putter(source), _target(source, uri, many=many, recursive=recursive)) for source in sources]
+
+    async def work(client: AsyncClient) -> list[PutResult]:
+        return [await put_one(client, str(target)) for put_one, target in jobs]
+
+    return _report(with_client(work, profile=profile, as_json=as_json, quiet=False), as_json=as_json)
+
+
+def _target(source: str, uri: Uri, *, many: bool, recursive: bool) -> Uri:
+    """Return where one source goes; refuse what cannot work before anything is sent."""
+    from hippy.errors import NotFoundError, UsageError
+
+    path = Path(source)
+    if source == "-":
+        if uri.slash:
+            raise UsageError("standard input needs a name", hint="hippy put - hippy://bucket/path/name")
+        return uri
+    if not path.exists():
+        raise NotFoundError(f"no such file: {source}")
+    if path.is_dir() and not recursive:
+        raise UsageError(f"{source} is a directory", hint=f"hippy put -r {source} {uri}")
+    if many and not uri.slash:
+        raise UsageError("several sources need a destination that ends in a slash", hint=f"{uri}/")
+    if path.is_dir():
+        return uri.below(path.resolve().name) if many else uri
+    return uri.below(path.name) if uri.slash else uri
+
+
+def _putter(source: str) -> Callable[[AsyncClient, str], Awaitable[PutResult]]:
+    path = Path(source)
+    if source == "-":
+        return lambda client, target: client.put(sys.stdin.buffer, target)
+    if path.is_dir():
+        return lambda client, target: client.put_dir(path, target)
+    return lambda client, target: client.put(path, target)
+
+
+def _report(results: list[PutResult], *, as_json: bool) -> int:
+    failures = tuple(failure for result in results for failure in result.failures)
+    symlinks = [link for result in results for link in result.symlinks]
+    files, size = sum(r.files for r in results), sum(r.bytes for r in results)
+    seconds = sum(r.seconds for r in results)
+    told = report_failures(failures, as_json=as_json)
+    if as_json:
+        stored = sum(r.stored_bytes for r in results)
+        print_json(
+            {
+                "files": files,
+                "bytes": size,
+                "stored_bytes": stored,
+                "seconds": round(seconds, 3),
+                "symlinks": symlinks,
+                "failures": told,
+            }
+        )
+    else:
+        for link in symlinks:
+            click.echo(f"not followed: symbolic link {link}", err=True)
+        links = f", {len(symlinks)} symbolic links not followed" if symlinks else ""
+        failed = f", {len(failures)} failed" if failures else ""
+        click.echo(
+            f"{files:,} files, {human_bytes(size)} stored in {seconds:.1f} s, {rate(size, seconds)}{links}{failed}",
+            err=True,
+        )
+    return failures_exit_code(failures)

@@ -1,0 +1,124 @@
+"""What a miner gives away at once: memory for bodies, room on the disk, turns at reading.
+
+Everything here is counted in the event loop's thread, so taking is exact: two uploads never get the same byte.
+What is taken comes back through a :class:`Hold`, which can be released twice and counts once.
+
+>>> budget = Budget(100, "bytes of uploads")
+>>> with budget.take(60):
+...     budget.left
+40
+>>> budget.left
+100
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+
+from hippy.errors import NoSpaceError, RateLimitedError
+
+
+class Hold:
+    """Something taken; a context manager that gives it back."""
+
+    __slots__ = ("_give_back",)
+
+    def __init__(self, *give_back: Callable[[], None]) -> None:
+        self._give_back = list(give_back)
+
+    def release(self) -> None:
+        """Give it back; a second time does nothing."""
+        while self._give_back:
+            self._give_back.pop()()
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class Budget:
+    """A number of bytes that may be out at once."""
+
+    def __init__(self, limit_bytes: int, name: str) -> None:
+        self._name = name
+        self.left = limit_bytes
+
+    def take(self, length: int) -> Hold:
+        """Take ``length`` bytes.
+
+        Raises RateLimitedError when fewer are left.
+        """
+        if length > self.left:
+            raise RateLimitedError(f"too many {self._name} at once", hint="try again in a moment")
+        self.left -= length
+        return Hold(lambda: self._give_back(length))
+
+    def _give_back(self, length: int) -> None:
+        self.left += length
+
+
+class Space:
+    """The disk's room: bytes used (the index says), promised to uploads, and free on the filesystem."""
+
+    def __init__(self, capacity_bytes: int, disk_reserve_bytes: int, used_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.used_bytes = used_bytes
+        self._disk_reserve_bytes = disk_reserve_bytes
+        self._promised_bytes = 0
+
+    def take(self, length: int, disk_free_bytes: int) -> Hold:
+        """Promise ``length`` bytes to an upload, given what the filesystem has free now.
+
+        An upload that is written but not yet released counts twice against the filesystem: too careful, never
+        too bold. Raises NoSpaceError when the capacity or the reserve would be broken.
+        """
+        if self.used_bytes + self._promised_bytes + length > self.capacity_bytes:
+            raise NoSpaceError(f"this miner's {self.capacity_bytes} bytes are full", hint="ask another miner")
+        if disk_free_bytes - self._promised_bytes - length < self._disk_reserve_bytes:
+            raise NoSpaceError("this miner's disk is full up to its reserve", hint="ask another miner")
+        self._promised_bytes += length
+        return Hold(lambda: self._give_back(length))
+
+    def _give_back(self, length: int) -> None:
+        self._promised_bytes -= length
+
+
+class Turns:
+    """At most ``limit`` at work, at most ``waiting_max`` in line, nobody in line for longer than ``wait_seconds``."""
+
+    def __init__(self, limit: int, *, waiting_max: int, wait_seconds: float) -> None:
+        self._slots = asyncio.Semaphore(limit)
+        self._waiting_max = waiting_max
+        self._wait_seconds = wait_seconds
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and keep it for the duration of the block.
+
+        Raises RateLimitedError when the line is too long or too slow.
+        """
+        await self._acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _acquire(self) -> None:
+        if self._waiting >= self._waiting_max:
+            raise RateLimitedError("too many reads at once", hint="try again in a moment")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise RateLimitedError("too many reads at once", hint="try again in a moment") from None
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,199 @@
+"""Piece files and their trees on one filesystem. Blocking: hippy.miner.store calls it in threads.
+
+Layout below the data directory::
+
+    incoming/<random>            files being written; emptied at start
+    pieces/<aa>/<root hex>       a whole piece; aa are the root's first two digits
+    pieces/<aa>/<root hex>.tree  its leaf hashes, 32 bytes each; none for a piece of one leaf
+
+Pieces are durable before :meth:`PieceFiles.write` returns. Trees are not synced: a tree is checked against the
+root whenever it is loaded, and computed from the data when it is missing or wrong. Which pieces exist is the
+index's to say (hippy.miner.obligations); a file without a row there is removed by :meth:`PieceFiles.sweep`.
+
+The disk is not believed. A whole read recomputes the root. A ranged read hashes the leaves it read and compares
+them with the tree, which the root vouches for, so the undamaged leaves of a damaged piece are still served,
+until its tree is lost as well: then nothing proves any leaf, and every read of the piece is an IntegrityError.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hippy.errors import IntegrityError, TemporaryError
+from hippy.hashing import HASH_BYTES
+from hippy.ids import Root
+from hippy.miner.disk import make_directory, publish, read_exactly, sync_directory, write_draft, writing
+from hippy.proofs.ranges import RangeProof, covering_leaves, prove
+from hippy.proofs.tree import LEAF_BYTES, leaf_count, leaf_hashes, piece_root
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+TREE_SUFFIX: Final = ".tree"
+FOLDERS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep found: files removed because no row names them, pieces in the index that have no file."""
+
+    orphans: int
+    missing: int
+
+
+def make_data_directory(data_dir: Path) -> None:
+    """Create the data directory if it is missing, durably. Raises TemporaryError."""
+    with writing():
+        data_dir.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(data_dir)
+
+
+class PieceFiles:
+    """The files below one data directory; made by :meth:`open`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._pieces = data_dir / "pieces"
+        self._incoming = data_dir / "incoming"
+
+    @classmethod
+    def open(cls, data_dir: Path) -> PieceFiles:
+        """Create what is missing of the layout and drop unfinished uploads.
+
+        Raises TemporaryError when the disk does not let us.
+        """
+        files = cls(data_dir)
+        with writing():
+            make_directory(files._pieces)
+            make_directory(files._incoming)
+            files._make_folders()
+            for leftover in files._incoming.iterdir():
+                leftover.unlink()
+        return files
+
+    def is_empty(self) -> bool:
+        """Return whether there is no file of any piece."""
+        return not any(any(folder.iterdir()) for folder in self._pieces.iterdir())
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the filesystem has free for us. Raises TemporaryError when it does not say."""
+        with writing():
+            status = os.statvfs(self._pieces)
+        return status.f_bavail * status.f_frsize
+
+    def path(self, root: Root) -> Path:
+        """Return where a piece is."""
+        name = root.hex()
+        return self._pieces / name[:2] / name
+
+    def tree_path(self, root: Root) -> Path:
+        """Return where a piece's tree is."""
+        path = self.path(root)
+        return path.with_name(path.name + TREE_SUFFIX)
+
+    def write(self, root: Root, data: Buffer, hashes: Sequence[bytes]) -> None:
+        """Make a piece durable, over an older copy if there is one; the caller has checked its root.
+
+        Raises NoSpaceError, TemporaryError; a failure leaves at most files that no row names.
+        """
+        draft = self.draft(data)
+        try:
+            self._write_tree(root, hashes)
+        except BaseException:
+            draft.unlink()
+            raise
+        self.publish(draft, root)
+
+    def draft(self, data: Buffer) -> Path:
+        """Write a piece's bytes, durably, under no name yet. Raises NoSpaceError, TemporaryError."""
+        with writing():
+            return write_draft(self._incoming, data, durable=True)
+
+    def publish(self, draft: Path, root: Root) -> None:
+        """Give a draft its piece's name, durably. Raises NoSpaceError, TemporaryError."""
+        with writing():
+            publish(draft, self.path(root))
+
+    def read(self, root: Root, length: int) -> bytes:
+        """Return a whole piece of ``length`` bytes.
+
+        Raises IntegrityError when the disk does not have it as it was.
+        """
+        return self._read_checked(root, length)[0]
+
+    def read_range(self, root: Root, length: int, offset: int, count_bytes: int) -> RangeProof:
+        """Return the leaves that cover ``count_bytes`` from ``offset`` on, with their proof.
+
+        Raises ProtocolError when the piece has no such bytes, IntegrityError when the disk lies about them.
+        """
+        first, count = covering_leaves(offset, count_bytes, length)
+        hashes = self._load_tree(root, length)
+        start = first * LEAF_BYTES
+        data = read_exactly(self.path(root), start, min(count * LEAF_BYTES, length - start), size=length)
+        if leaf_hashes(data) != list(hashes[first : first + count]):
+            raise IntegrityError(f"leaves {first} to {first + count - 1} of piece {root.hex()} are damaged here")
+        return RangeProof(length, first, data, tuple(prove(hashes, first, count)))
+
+    def sweep(self, known: Callable[[int], Set[Root]]) -> Sweep:
+        """Remove every file whose piece is not in ``known(first byte of the root)``, and count lost pieces."""
+        orphans = missing = 0
+        with writing():
+            for byte in range(FOLDERS):
+                names = {root.hex() for root in known(byte)}
+                folder = self._folder(byte)
+                found = set(os.listdir(folder))
+                missing += len(names - found)
+                strays = {name for name in found if name.removesuffix(TREE_SUFFIX) not in names}
+                for name in strays:
+                    (folder / name).unlink()
+                orphans += len(strays)
+        return Sweep(orphans, missing)
+
+    def _folder(self, byte: int) -> Path:
+        return self._pieces / f"{byte:02x}"
+
+    def _make_folders(self) -> None:
+        """All of them before the first piece, so that no upload has to wait for, or race over, a new folder."""
+        missing = {f"{byte:02x}" for byte in range(FOLDERS)} - set(os.listdir(self._pieces))
+        for name in missing:
+            (self._pieces / name).mkdir(mode=0o700)
+        if missing:
+            sync_directory(self._pieces)
+
+    def _read_checked(self, root: Root, length: int) -> tuple[bytes, list[bytes]]:
+        data = read_exactly(self.path(root), 0, length, size=length)
+        hashes = leaf_hashes(data)
+        if piece_root(hashes, length) != root:
+            raise IntegrityError(f"piece {root.hex()} is damaged on this disk")
+        return data, hashes
+
+    def _load_tree(self, root: Root, length: int) -> Sequence[bytes]:
+        """Return the leaf hashes that lead to the root: the stored ones, else new ones, which are then stored."""
+        stored = self._stored_tree(root, leaf_count(length))
+        if stored is not None and piece_root(stored, length) == root:
+            return stored
+        _, hashes = self._read_checked(root, length)
+        with suppress(TemporaryError):  # a full disk can still be read; the next read tries again
+            self._write_tree(root, hashes)
+        return hashes
+
+    def _stored_tree(self, root: Root, leaves: int) -> list[bytes] | None:
+        if leaves == 1:
+            return None
+        size = leaves * HASH_BYTES
+        try:
+            raw = read_exactly(self.tree_path(root), 0, size, size=size)
+        except IntegrityError:
+            return None  # lost or cut short; the data can tell it again
+        return [raw[at : at + HASH_BYTES] for at in range(0, size, HASH_BYTES)]
+
+    def _write_tree(self, root: Root, hashes: Sequence[bytes]) -> None:
+        if len(hashes) == 1:
+            return
+        with writing():
+            draft = write_draft(self._incoming, b"".join(hashes), durable=False)
+            draft.replace(self.tree_path(root))

@@ -1,0 +1,119 @@
+"""The miner's index: which pieces it has, and to whom it owes them (PROTOCOL §3.2).
+
+Rows::
+
+    "obl/" ‖ root ‖ ticket id   canonical Obligation: the ticket and the receipt it was answered with
+    "piece/" ‖ root             u64 length; there as long as any obligation names the root
+    "meta/format"               "1"
+    "meta/used"                 u64 sum of all lengths
+
+A piece exists when its row does, and the row is written, synced, after the file is durable. An obligation's
+row and the sums change in one transaction, so the bytes of a root that two accounts store are counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeVar
+
+from hippy.errors import ConfigError
+from hippy.hashing import u64
+from hippy.ids import MessageId, Root
+from hippy.kv import Database, Reader, Transaction
+from hippy.wire.canonical import Message
+from hippy.wire.ticket import Receipt, Ticket
+
+FORMAT: Final = b"1"
+_OBLIGATION: Final = b"obl/"
+_PIECE: Final = b"piece/"
+_FORMAT_KEY: Final = b"meta/format"
+_USED_KEY: Final = b"meta/used"
+
+T = TypeVar("T")
+
+
+class Obligation(Message):
+    """A piece we answer for: the validator's order and our word."""
+
+    TYPE: ClassVar[str] = "obligation"
+    ticket: Ticket
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The receipt that stands for the ticket now, and the bytes used after it."""
+
+    receipt: Receipt
+    used_bytes: int
+
+
+class ObligationIndex:
+    """The index over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, *, fresh_allowed: bool) -> int:
+        """Return the bytes used, starting an index where there is none.
+
+        ``fresh_allowed`` is False when there are piece files already: without their index they would all look
+        like leftovers and be removed. Raises ConfigError then, and for an index of another version.
+        """
+        return await self._database.transact(lambda state: _open(state, fresh_allowed=fresh_allowed))
+
+    async def receipt(self, root: Root, ticket_id: MessageId) -> Receipt | None:
+        """Return the receipt a ticket was answered with, if it was."""
+        raw = await self._database.read(lambda state: state.get(_obligation_key(root, ticket_id)))
+        return None if raw is None else Obligation.parse(raw).receipt
+
+    async def length(self, root: Root) -> int | None:
+        """Return a piece's length, None when we do not have it."""
+        raw = await self._database.read(lambda state: state.get(_PIECE + root))
+        return None if raw is None else _number(raw)
+
+    async def add(self, obligation: Obligation) -> Added:
+        """Write an obligation whose piece is durable; a ticket that has one keeps its first receipt."""
+        return await self._database.transact(lambda state: _add(state, obligation))
+
+    async def with_roots(self, work: Callable[[Callable[[int], Set[Root]]], T]) -> T:
+        """Run ``work`` off the event loop with a function that gives all roots with a first byte."""
+        return await self._database.read(lambda state: work(lambda byte: _roots(state, byte)))
+
+
+def _open(state: Transaction, *, fresh_allowed: bool) -> int:
+    version = state.get(_FORMAT_KEY)
+    if version is None:
+        if not fresh_allowed:
+            raise ConfigError("there are pieces but no index of them", hint="restore the index, or move pieces/ away")
+        state.put(_FORMAT_KEY, FORMAT)
+    elif version != FORMAT:
+        raise ConfigError(f"the index has format {version[:16]!r}, this version knows {FORMAT!r}")
+    return _number(state.get(_USED_KEY))
+
+
+def _add(state: Transaction, obligation: Obligation) -> Added:
+    root, used = obligation.ticket.root, _number(state.get(_USED_KEY))
+    key = _obligation_key(root, obligation.receipt.ticket_id)
+    known = state.get(key)
+    if known is not None:
+        return Added(Obligation.parse(known).receipt, used)
+    if state.get(_PIECE + root) is None:
+        used += obligation.ticket.piece_length
+        state.put(_PIECE + root, u64(obligation.ticket.piece_length))
+        state.put(_USED_KEY, u64(used))
+    state.put(key, obligation.encode())
+    return Added(obligation.receipt, used)
+
+
+def _roots(state: Reader, byte: int) -> Set[Root]:
+    return {Root(key[len(_PIECE) :]) for key, _ in state.scan(_PIECE + bytes([byte]))}
+
+
+def _obligation_key(root: Root, ticket_id: bytes) -> bytes:
+    return _OBLIGATION + root + ticket_id
+
+
+def _number(raw: bytes | None) -> int:
+    return 0 if raw is None else int.from_bytes(raw, "little")

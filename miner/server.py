@@ -1,0 +1,185 @@
+"""The miner on the network: its routes, and :func:`run_miner`, which puts a node together.
+
+Routes (PROTOCOL §1, §3.2, §4)::
+
+    GET /v1/hello?nonce=…                          signed handshake, with capacity and used bytes
+    PUT /v1/pieces/{root}                          store a piece, under a ticket
+    GET /v1/pieces/{root}                          the whole piece
+    GET /v1/pieces/{root}?offset=&length=&proof=1  the covering leaves with their range proof
+
+A PUT is decided before its body is read: in the expect handler when the client asks first, else at the top of
+the handler. Both run :meth:`Pieces.admit`, which authenticates, checks the ticket and sets memory and disk
+aside. What was set aside belongs to the request's task and comes back when that ends, in whatever way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from hippy.chain.open import open_chain
+from hippy.chain.protocol import Chain
+from hippy.clock import Clock
+from hippy.endpoint import Endpoint
+from hippy.errors import ConfigError, HippyError, ProtocolError, TemporaryError, TooLargeError
+from hippy.identity import Identity, load_keyfile
+from hippy.ids import Root, id_from_hex
+from hippy.miner.bodies import receive, send
+from hippy.miner.bounds import Budget, Turns
+from hippy.miner.service import Admission, MinerService, Upload
+from hippy.miner.settings import MinerSettings
+from hippy.miner.store import PieceStore, open_store
+from hippy.proofs.ranges import encode_range
+from hippy.transport.hello import HelloDesk
+from hippy.transport.server import Guard, Route, build_app, error_response, message_response, serving
+from hippy.wire.btauth import NonceWindow
+from hippy.wire.ticket import PIECE_LENGTH_MAX, Receipt, Ticket, TicketProof
+
+TICKET_HEADER: Final = "X-Hippy-Ticket"
+REFUSAL_HEADER: Final = "X-Hippy-Refusal"
+TICKET_BYTES_MAX: Final = 7168
+"""A ticket with its path, in one header (PROTOCOL §3.2)."""
+
+READS_MAX: Final = 16
+"""Pieces in memory for readers: 64 MiB."""
+
+READS_WAITING_MAX: Final = 256
+READ_WAIT_SECONDS: Final = 5.0
+
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,6}")
+_ADMISSION: Final = web.RequestKey("admission", Admission)
+
+
+class Pieces:
+    """The piece routes."""
+
+    def __init__(self, service: MinerService, store: PieceStore, guard: Guard) -> None:
+        self._service = service
+        self._store = store
+        self._guard = guard
+        self._reads = Turns(READS_MAX, waiting_max=READS_WAITING_MAX, wait_seconds=READ_WAIT_SECONDS)
+
+    def routes(self) -> list[Route]:
+        """Return the routes to serve."""
+        path = "/v1/pieces/{root}"
+        return [Route("PUT", path, self.put, expect=self.admit), Route("GET", path, self.get)]
+
+    async def admit(self, request: web.Request) -> web.StreamResponse | None:
+        """Decide about an upload; None means that its body is wanted."""
+        upload = self._upload(request)
+        try:
+            admitted = await self._service.admit(upload)
+        except TemporaryError as error:
+            return self._refuse(upload.proof.ticket, error)
+        if isinstance(admitted, Receipt):
+            return message_response(admitted)
+        _release_with_task(admitted)
+        request[_ADMISSION] = admitted
+        return None
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        """Store a piece."""
+        if _ADMISSION not in request:  # sent without Expect
+            answer = await self.admit(request)
+            if answer is not None:
+                return answer
+        admission = request[_ADMISSION]
+        with admission.hold:
+            data, hashes = await receive(request.content, admission.ticket.piece_length)
+            try:
+                return message_response(await self._service.keep(admission, data, hashes))
+            except TemporaryError as error:
+                return self._refuse(admission.ticket, error)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """Answer a piece, or some leaves of one with their proof."""
+        root, wanted = _root(request), _range(request)
+        async with self._reads.turn():
+            length = await self._store.length(root)
+            if wanted is None:
+                return await send(request, [await self._store.read(root, length)])
+            return await send(request, encode_range(await self._store.read_range(root, length, *wanted)))
+
+    def _upload(self, request: web.Request) -> Upload:
+        """Read a request's head in the order size, signature, parse (PROTOCOL §1)."""
+        told = request.headers.get(TICKET_HEADER, "")
+        if len(told) > TICKET_BYTES_MAX:
+            raise TooLargeError(f"a ticket has at most {TICKET_BYTES_MAX} bytes, this one {len(told)}")
+        if (request.content_length or 0) > PIECE_LENGTH_MAX:
+            raise TooLargeError(f"a piece has at most {PIECE_LENGTH_MAX} bytes, not {request.content_length}")
+        if "Content-Encoding" in request.headers:
+            raise ProtocolError("a piece is sent as it is, without Content-Encoding")
+        sender = self._guard.sender(request, b"")
+        proof = TicketProof.parse(told.encode("utf-8", "surrogateescape"), limit=TICKET_BYTES_MAX)
+        return Upload(_root(request), request.content_length, sender, proof)
+
+    def _refuse(self, ticket: Ticket, error: HippyError) -> web.Response:
+        refusal = self._service.refusal(ticket, error)
+        return error_response(error, headers={REFUSAL_HEADER: refusal.encode().decode()} if refusal else None)
+
+
+def _release_with_task(admission: Admission) -> None:
+    """aiohttp runs each request in a task of its own; a connection can break between admission and handler."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.add_done_callback(lambda _: admission.hold.release())
+
+
+def _root(request: web.Request) -> Root:
+    return Root(id_from_hex(request.match_info["root"]))
+
+
+def _range(request: web.Request) -> tuple[int, int] | None:
+    """Return offset and length of a ranged read, None for a whole one."""
+    if not request.query_string:
+        return None
+    query = request.query
+    if len(query) != 3 or set(query) != {"offset", "length", "proof"} or query["proof"] != "1":
+        raise ProtocolError("a ranged read has the parameters offset, length and proof=1, once each")
+    return _number(query["offset"]), _number(query["length"])
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ProtocolError(f"not a number of bytes in a piece: {text[:16]!r}")
+    return int(text)
+
+
+def build_miner(
+    identity: Identity, chain: Chain, store: PieceStore, clock: Clock, *, body_bytes_in_flight_max: int
+) -> web.Application:
+    """Return the miner's application, ready to be served."""
+    bodies = Budget(body_bytes_in_flight_max, "bytes of uploads")
+    service = MinerService(identity, chain, store, bodies, clock)
+    pieces = Pieces(service, store, Guard(identity.public_key, clock, NonceWindow()))
+    desk = HelloDesk(identity, "miner", chain.network, chain.netuid, clock, space=store.space)
+    return build_app([desk.route(), *pieces.routes()])
+
+
+async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[Endpoint], None]) -> None:
+    """Run a miner until cancelled, then let requests in flight finish and close everything.
+
+    ``ready`` is told the endpoint once it is served and published. Raises ConfigError for a setting, key,
+    network or disk that cannot be used, AuthError when the hotkey is not registered.
+    """
+    identity = await asyncio.to_thread(load_keyfile, settings.hotkey_file)
+    async with (
+        open_chain(settings.network, identity.public_key, clock) as chain,
+        open_store(
+            settings.data_dir,
+            capacity_bytes=settings.capacity_bytes,
+            disk_reserve_bytes=settings.disk_reserve_bytes,
+        ) as store,
+    ):
+        if chain.netuid != settings.netuid:
+            raise ConfigError(f"{settings.network} has subnet {chain.netuid}, the settings say {settings.netuid}")
+        limit = settings.body_bytes_in_flight_max
+        app = build_miner(identity, chain, store, clock, body_bytes_in_flight_max=limit)
+        async with serving(app, settings.host, settings.port) as endpoint:
+            await chain.publish_endpoint(endpoint)
+            ready(endpoint)
+            await asyncio.Event().wait()

@@ -1,0 +1,31 @@
+"""Settings of a miner: how much disk it offers and how much memory uploads may take.
+
+>>> settings = MinerSettings(network="local:net", hotkey_file="hotkey", data_dir="data", capacity_bytes=2**30)
+>>> settings.body_bytes_in_flight_max // 2**20
+64
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from hippy.settings import NodeSettings
+from hippy.wire.ticket import PIECE_LENGTH_MAX
+
+MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
+
+
+class MinerSettings(NodeSettings):
+    """What ``hippy miner run`` reads from its TOML file and the environment."""
+
+    capacity_bytes: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    """Bytes of pieces this miner takes in all; it is what ``hello`` tells."""
+
+    disk_reserve_bytes: Annotated[int, Field(ge=0)] = GIB
+    """Bytes of the filesystem that stay free, whatever the capacity says: a full disk stops the index too."""
+
+    body_bytes_in_flight_max: Annotated[int, Field(ge=PIECE_LENGTH_MAX)] = 64 * MIB
+    """Memory for pieces that are being uploaded; it always has room for one piece."""

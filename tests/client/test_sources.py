@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from hippy.client.prepare import FileReading
+from hippy.client.sources import BytesSource, FileSource, Source, spool, walk_directory
+from hippy.errors import HippyError, NotFoundError, TemporaryError, UsageError
+
+
+def read(source: Source) -> bytes | HippyError:
+    reading = FileReading("it", source)
+    content = reading.read_whole()
+    return reading.error or content
+
+
+def test_walk_finds_files_sorted_and_counts_symlinks(tmp_path: Path) -> None:
+    for name in ("b/z", "b/a/x", "c", "a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "b" / "loop").symlink_to("..")
+    walk = walk_directory(tmp_path)
+    assert ["/".join(file.components) for file in walk.files] == ["a", "c", "b/z", "b/a/x"]
+    assert sorted(walk.symlinks) == ["b/loop", "link"]
+    assert walk.failures == ()
+    assert [read(file.source) for file in walk.files] == [b"a", b"c", b"b/z", b"b/a/x"]
+
+
+def test_excluded_names_are_left_out_wherever_they_are(tmp_path: Path) -> None:
+    for name in ("skip/a", "keep/skip/b", "keep/c", "keep/.DS_Store"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    walk = walk_directory(tmp_path, exclude=frozenset({"skip", ".DS_Store"}))
+    assert [file.components for file in walk.files] == [("keep", "c")]
+
+
+def test_special_file_is_a_failure_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").touch()
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")  # relative: the length of such a path is limited
+        walk = walk_directory(tmp_path)
+    assert [file.components for file in walk.files] == [("a",)]
+    assert sorted(failure.path for failure in walk.failures) == ["pipe", "socket"]
+
+
+def test_unreadable_directory_is_a_failure_and_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "z").touch()
+    scan = os.scandir
+
+    def refuse(path: str) -> object:  # permissions do not stop root, who may run this test
+        if path.endswith("shut"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    walk = walk_directory(tmp_path)
+    assert [failure.path for failure in walk.failures] == ["shut"]
+    assert [file.components for file in walk.files] == [("z",)]
+
+
+def test_missing_root_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        walk_directory(tmp_path / "no such")
+
+
+@pytest.mark.parametrize("change", ["grow", "shrink", "touch", "replace by a link", "remove"])
+def test_file_that_changed_since_the_walk_fails(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    os.utime(path, ns=(1, 1))
+    (found,) = walk_directory(tmp_path).files
+    match change:
+        case "grow":
+            path.write_bytes(b"123456")
+        case "shrink":
+            path.write_bytes(b"1234")
+        case "touch":
+            os.utime(path, ns=(2, 2))
+        case "replace by a link":
+            path.rename(tmp_path / "other")
+            path.symlink_to("other")
+        case "remove":
+            path.unlink()
+    assert isinstance(read(found.source), HippyError)
+
+
+def test_file_that_changes_while_it_is_read_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    reader = FileSource.of(path).open()
+    reader.readinto(memoryview(bytearray(2)))
+    reader.check_unchanged()
+    path.write_bytes(b"123456")
+    with pytest.raises(TemporaryError, match="changed"):
+        reader.check_unchanged()
+    reader.close()
+
+
+def test_named_symlink_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"data")
+    (tmp_path / "link").symlink_to("file")
+    assert read(FileSource.of(tmp_path / "link")) == b"data"
+
+
+def test_named_directory_is_refused_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        FileSource.of(tmp_path)
+    assert "-r" in (caught.value.hint or "")
+
+
+def test_stream_becomes_a_source_of_known_size() -> None:
+    source = spool(io.BytesIO(b"x" * 3_000_000))
+    assert source.size == 3_000_000
+    assert read(source) == b"x" * 3_000_000
+    source.file.close()
+
+
+def test_time_before_1970_is_stored_as_1970() -> None:
+    assert FileSource("x", 0, 0, -5_000_000).mtime_us == 0
+    assert FileSource("x", 0, 0, 5_999).mtime_us == 5
+    assert BytesSource(b"abc").size == 3

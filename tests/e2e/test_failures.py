@@ -1,0 +1,154 @@
+"""What survives, and what is said when something does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import StartNetwork
+from tests.e2e.local import Shell, same_tree, write_tree
+
+pytestmark = pytest.mark.e2e
+
+MARKER = b"PLANTED-MARKER-7f3a"
+
+
+def test_files_survive_the_death_of_n_minus_k_miners_and_a_restart(
+    start_network: StartNetwork, tmp_path: Path
+) -> None:
+    shell = start_network(8)
+    source = tmp_path / "source"
+    write_tree(source)
+    shell.run("put", "-r", source, "hippy://b/d/")
+    shell.run("net", "kill", "miner1", "miner3", "miner5", "miner7")
+    shell.run("get", "-r", "hippy://b/d/", tmp_path / "degraded")
+    assert same_tree(source, tmp_path / "degraded")
+
+    shell.run("net", "kill", "miner2")
+    failed = shell.run("get", "-r", "hippy://b/d/", tmp_path / "lost", code=5)
+    assert re.search(rb"only 3 of the 4 pieces", failed.stderr)
+    single = shell.run("get", "hippy://b/d/two segments.bin", tmp_path / "lost.bin", code=5)
+    assert re.search(rb"1 missing", single.stderr)
+    assert not (tmp_path / "lost.bin").exists()
+
+    shell.run("net", "start", "miner1", "miner2", "miner3", "miner5", "miner7")
+    shell.run("net", "kill", "validator1")
+    shell.run("net", "start", "validator1")
+    shell.run("net", "kill", "miner4", "miner6", "miner8")
+    shell.run("get", "-r", "hippy://b/d/", tmp_path / "restarted")
+    assert same_tree(source, tmp_path / "restarted")
+
+
+def test_a_corrupted_piece_is_noticed_and_replaced(start_network: StartNetwork, tmp_path: Path) -> None:
+    shell = start_network(8)
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(3_000_000))
+    shell.run("put", file, "hippy://b/file")
+    for number in (1, 2, 3, 4):
+        for piece in _pieces(shell, f"miner{number}"):
+            content = bytearray(piece.read_bytes())
+            content[len(content) // 2] ^= 1
+            piece.write_bytes(content)
+    shell.run("get", "hippy://b/file", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_no_node_holds_plaintext_or_names(start_network: StartNetwork, tmp_path: Path) -> None:
+    shell = start_network(8)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "secret-file-name.txt").write_bytes(MARKER * 3)
+    (source / "secret-file-name.bin").write_bytes(MARKER * 100_000)
+    shell.run("put", "-r", source, "hippy://secret-bucket/secret-file-name-dir/")
+    shell.run("cat", "hippy://secret-bucket/secret-file-name-dir/secret-file-name.txt")
+    shell.run("net", "kill", "miner1")
+    shell.run("net", "down")
+    nodes = shell.home / "state" / "net"
+    secrets = [MARKER, b"secret-file-name", b"secret-bucket"]
+    for needle in secrets:
+        assert _holders(nodes, needle) == []
+    # The search finds what is there: a planted marker, in a file and in a store.
+    (nodes / "nodes" / "miner2" / "data" / "planted").write_bytes(b"x" * 999 + MARKER)
+    assert len(_holders(nodes, MARKER)) == 1
+    shell.run("net", "up", "-d")
+
+
+def test_children_end_within_five_seconds_of_their_parents_death(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "home")
+    shell.run("net", "up", "-d", "--miners", "3")
+    status = shell.json("net", "status")
+    pids = [node["pid"] for node in status["nodes"]]
+    assert len(pids) == 4
+    os.kill(status["supervisor_pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while any(map(_is_running, pids)):
+        assert time.monotonic() < deadline, "children outlived their parent"
+        time.sleep(0.05)  # polling other processes: there is nothing to wait on
+    shell.run("net", "up", "-d")
+    shell.run("net", "down")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_whole_network(tmp_path: Path, number: signal.Signals) -> None:
+    shell = Shell(tmp_path / "home")
+    shell.run("net", "up", "-d", "--miners", "2")
+    status = shell.json("net", "status")
+    os.kill(status["supervisor_pid"], number)
+    pids = [status["supervisor_pid"], *(node["pid"] for node in status["nodes"])]
+    deadline = time.monotonic() + 10
+    while any(map(_is_running, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # polling other processes: there is nothing to wait on
+    shell.run("net", "status", code=11)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return _signalled(pid)
+    return state != "Z"
+
+
+def _signalled(pid: int) -> bool:
+    """Systems without /proc: ask the kernel."""
+    if Path("/proc/self").exists():
+        return False
+    return subprocess.run(["kill", "-0", str(pid)], check=False, capture_output=True).returncode == 0
+
+
+def _pieces(shell: Shell, miner: str) -> Iterable[Path]:
+    files = (shell.node_dir(miner) / "data" / "pieces").rglob("*")
+    return [path for path in files if path.is_file() and path.suffix == ""]
+
+
+def _holders(root: Path, needle: bytes) -> list[str]:
+    """Return the files, and the keys and values read through the stores, that hold ``needle`` or its hex."""
+    forms = (needle, needle.hex().encode())
+    found = [str(p) for p in root.rglob("*") if p.is_file() and any(form in p.read_bytes() for form in forms)]
+    for store in _stores(root):
+        rows = _rows(store)
+        assert rows, f"{store} is empty: the search would prove nothing"
+        found += [f"{store}: {key!r}" for key, value in rows if any(form in key + b"\n" + value for form in forms)]
+    return found
+
+
+def _stores(root: Path) -> list[Path]:
+    return sorted(path.parent for path in root.rglob("CURRENT"))
+
+
+def _rows(store: Path) -> list[tuple[bytes, bytes]]:
+    from rocksdict import Options, Rdict
+
+    rows = Rdict(str(store), Options(raw_mode=True))
+    try:
+        return [(bytes(key), bytes(value)) for key, value in rows.items()]  # type: ignore[arg-type]
+    finally:
+        rows.close()

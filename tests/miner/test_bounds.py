@@ -1,0 +1,85 @@
+"""Budgets, space and turns: nothing is given twice, everything comes back."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hippy.errors import NoSpaceError, RateLimitedError
+from hippy.miner.bounds import Budget, Hold, Space, Turns
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=40)
+
+
+@given(STEPS)
+def test_budget_never_goes_below_zero_and_fills_up_again(steps: list[tuple[bool, int]]) -> None:
+    budget, holds = Budget(100, "things"), list[Hold]()
+    for takes, size in steps:
+        if not takes and holds:
+            holds.pop(size % len(holds)).release()
+        elif size > budget.left:
+            with pytest.raises(RateLimitedError):
+                budget.take(size)
+        else:
+            holds.append(budget.take(size))
+        assert budget.left >= 0
+    for hold in holds:
+        hold.release()
+    assert budget.left == 100
+
+
+def test_hold_comes_back_once() -> None:
+    budget = Budget(10, "things")
+    first, second = budget.take(4), budget.take(6)
+    first.release()
+    first.release()
+    assert budget.left == 4
+    second.release()
+    assert budget.left == 10
+
+
+def test_space_counts_what_is_used_and_promised() -> None:
+    space = Space(100, 0, used_bytes=50)
+    first = space.take(30, 1000)
+    with pytest.raises(NoSpaceError):
+        space.take(21, 1000)
+    space.take(20, 1000)
+    first.release()
+    space.take(30, 1000)
+
+
+def test_reserve_of_the_disk_stays_free() -> None:
+    space = Space(10**9, 100, used_bytes=0)
+    space.take(50, 160)
+    with pytest.raises(NoSpaceError, match="reserve"):
+        space.take(11, 160)
+    space.take(10, 160)
+
+
+async def test_line_for_turns_is_bounded_in_length_and_time() -> None:
+    turns = Turns(1, waiting_max=1, wait_seconds=0.01)
+    async with turns.turn():
+        waiting = asyncio.create_task(enter(turns))
+        await asyncio.sleep(0)
+        with pytest.raises(RateLimitedError):
+            await enter(turns)
+        with pytest.raises(RateLimitedError):
+            await waiting
+    assert await enter(turns) == "in"
+
+
+async def test_turn_passes_to_who_waits() -> None:
+    turns = Turns(1, waiting_max=1, wait_seconds=10)
+    async with turns.turn():
+        waiting = asyncio.create_task(enter(turns))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    assert await waiting == "in"
+
+
+async def enter(turns: Turns) -> str:
+    async with turns.turn():
+        return "in"

@@ -1,0 +1,159 @@
+"""Reading pieces over HTTP, the handshake, and a whole miner from start to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hippy.endpoint import Endpoint
+from hippy.errors import AuthError, ConfigError, IntegrityError, NotFoundError, ProtocolError, RateLimitedError
+from hippy.identity import save_keyfile
+from hippy.ids import Root
+from hippy.miner import server
+from hippy.miner.server import run_miner
+from hippy.miner.settings import MinerSettings
+from hippy.proofs.ranges import parse_range, verify_range
+from hippy.proofs.tree import LEAF_BYTES, root_of
+from hippy.transport.client import Peer, open_http
+from hippy.transport.hello import shake_hands
+from tests.miner.world import ACCOUNT, LARGE, MIB, MINER, NETUID, NETWORK, OTHER, World, grant, piece, put, ticket
+
+DATA = piece("a", LARGE)
+ROOT = root_of(DATA)
+RANGES = [(0, 1), (LEAF_BYTES - 1, 2), (LARGE - 1, 1), (0, LARGE), (3 * LEAF_BYTES, LEAF_BYTES)]
+
+
+@pytest.mark.parametrize(("offset", "length"), RANGES)
+async def test_ranged_read_verifies_against_the_root(world: World, offset: int, length: int) -> None:
+    async with world.serving() as miner:
+        await miner.stored(DATA)
+        answer = await miner.get(ROOT, f"?offset={offset}&length={length}&proof=1")
+        proof = parse_range(answer.body)
+        assert (proof.piece_length, proof.first_leaf) == (LARGE, offset // LEAF_BYTES)
+        verify_range(ROOT, LARGE, proof.first_leaf, proof.data, proof.siblings)
+        begin = offset - proof.first_leaf * LEAF_BYTES
+        assert bytes(proof.data)[begin : begin + length] == DATA[offset : offset + length]
+
+
+BAD_QUERIES = [
+    "?offset=0",
+    "?offset=0&length=1",
+    "?offset=0&length=1&proof=0",
+    "?offset=0&length=1&proof=1&more=1",
+    "?offset=0&offset=1&length=1&proof=1",
+    "?offset=-1&length=1&proof=1",
+    "?offset=00&length=1&proof=1",
+    "?offset=0&length=0&proof=1",
+    f"?offset=0&length={LARGE + 1}&proof=1",
+    f"?offset={LARGE}&length=1&proof=1",
+    "?offset=0&length=99999999999999999999&proof=1",
+    "?offset=%D9%A3&length=1&proof=1",
+]
+
+
+@pytest.mark.parametrize("query", BAD_QUERIES)
+async def test_bad_range_is_a_protocol_error(world: World, query: str) -> None:
+    async with world.serving() as miner:
+        await miner.stored(DATA)
+        assert type((await miner.get(ROOT, query)).error()) is ProtocolError
+
+
+async def test_unknown_piece_is_not_found(world: World) -> None:
+    async with world.serving() as miner:
+        for query in ("", "?offset=0&length=1&proof=1"):
+            answer = await miner.get(Root(b"r" * 32), query)
+            assert (answer.status, type(answer.error())) == (404, NotFoundError)
+
+
+async def test_damaged_piece_is_422_and_its_undamaged_leaves_are_served(world: World) -> None:
+    async with world.serving() as miner:
+        await miner.stored(DATA)
+        world.files().path(ROOT).write_bytes(bytes([DATA[0] ^ 1]) + DATA[1:])
+        answer = await miner.get(ROOT)
+        assert (answer.status, type(answer.error())) == (422, IntegrityError)
+        assert (await miner.get(ROOT, "?offset=0&length=1&proof=1")).status == 422
+        proof = parse_range((await miner.get(ROOT, f"?offset={LEAF_BYTES}&length=1&proof=1")).body)
+        verify_range(ROOT, LARGE, 1, proof.data, proof.siblings)
+
+
+async def test_many_readers_at_once_are_all_served(world: World) -> None:
+    async with world.serving() as miner:
+        await miner.stored(DATA)
+        answers = await asyncio.gather(*(miner.get(ROOT) for _ in range(40)))
+        assert all(answer.body == DATA for answer in answers)
+
+
+async def test_reader_who_finds_no_turn_is_told_to_slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "READS_WAITING_MAX", 0)
+    async with world.serving() as miner:
+        answer = await miner.get(ROOT)
+        assert (answer.status, type(answer.error())) == (429, RateLimitedError)
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def test_hello_states_capacity_and_used_bytes(world: World) -> None:
+    async with world.serving(capacity_bytes=MIB) as miner:
+        await miner.stored(DATA)
+        hello = await shake_hands(miner.http, miner.peer, "miner", NETWORK, local=True, clock=world.clock)
+        assert (hello.capacity_bytes, hello.used_bytes, hello.netuid) == (MIB, LARGE, NETUID)
+
+
+def settings(tmp_path: Path, hotkey_file: Path, netuid: int = NETUID) -> MinerSettings:
+    return MinerSettings(
+        network=f"local:{tmp_path}",
+        netuid=netuid,
+        hotkey_file=hotkey_file,
+        data_dir=tmp_path / "node" / "data",
+        capacity_bytes=MIB,
+        disk_reserve_bytes=0,
+    )
+
+
+@asynccontextmanager
+async def running(world: World, chosen: MinerSettings) -> AsyncIterator[Peer]:
+    """Run a miner for the duration of the block, then cancel it and wait for its end."""
+    ready: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(run_miner(chosen, clock=world.clock, ready=ready.set_result))
+    try:
+        async with asyncio.timeout(10):
+            yield Peer(await ready, MINER.public_key)
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_miner_runs_until_cancelled_and_keeps_what_it_took(world: World, tmp_path: Path) -> None:
+    save_keyfile(MINER, tmp_path / "hotkey")
+    chosen = settings(tmp_path, tmp_path / "hotkey")
+    async with open_http(ACCOUNT, world.clock) as http:
+        for used in (0, LARGE):
+            async with running(world, chosen) as peer:
+                hello = await shake_hands(http, peer, "miner", NETWORK, local=True, clock=world.clock)
+                assert (hello.capacity_bytes, hello.used_bytes) == (MIB, used)
+                answer = await put(http, peer, grant(ticket(DATA, world.clock), world.clock), DATA)
+                assert answer.status == 200
+
+
+async def test_running_miner_has_published_its_endpoint(world: World, tmp_path: Path) -> None:
+    save_keyfile(MINER, tmp_path / "hotkey")
+    async with running(world, settings(tmp_path, tmp_path / "hotkey")) as peer:
+        neuron = (await world.chain.metagraph()).by_hotkey(MINER.public_key)
+        assert neuron is not None
+        assert neuron.endpoint == peer.endpoint
+
+
+async def test_hotkey_that_is_not_registered_cannot_run(world: World, tmp_path: Path) -> None:
+    save_keyfile(OTHER, tmp_path / "hotkey")
+    with pytest.raises(AuthError):
+        await run_miner(settings(tmp_path, tmp_path / "hotkey"), clock=world.clock, ready=lambda _: None)
+
+
+async def test_settings_for_another_subnet_are_refused(world: World, tmp_path: Path) -> None:
+    save_keyfile(MINER, tmp_path / "hotkey")
+    with pytest.raises(ConfigError, match="subnet 7"):
+        await run_miner(settings(tmp_path, tmp_path / "hotkey", netuid=8), clock=world.clock, ready=lambda _: None)

@@ -1,0 +1,113 @@
+"""The service's own work: the sweep, the order of checks, and bodies that would not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from hippy.chain.local import LocalChain, open_local_chain
+from hippy.errors import ConflictError, TemporaryError
+from hippy.kv import Database
+from hippy.testing.clock import VirtualClock
+from hippy.transport.client import open_http
+from hippy.validator.accounts import apply_accounts, status_of
+from hippy.validator.allocation import CLOSE_AFTER_SECONDS
+from hippy.validator.directory import MinerDirectory
+from hippy.validator.log import scan_log
+from hippy.validator.once import REQUEST
+from hippy.validator.planner import Planner
+from hippy.validator.server import BodyBudget
+from hippy.validator.service import Parts, Service
+from hippy.wire.object import WriteAnswer, WriteRequest
+from tests.validator import world
+from tests.validator.world import ACCOUNT, ENVELOPE_KEY, HOME, NETWORK, NOW, TERMS, allocated, row
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A service whose time is the test's."""
+
+    service: Service
+    database: Database
+    clock: VirtualClock
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, database: Database) -> AsyncIterator[Bench]:
+    clock = VirtualClock(float(NOW))
+    path = tmp_path / "chain.sqlite"
+    LocalChain.create(path, clock=clock, network=NETWORK, genesis_secret=b"s" * 32)
+    async with open_local_chain(path, hotkey=None, clock=clock) as chain, open_http(None, clock) as http:
+        directory = MinerDirectory(http, chain, HOME, clock, probe_seconds=1, stale_seconds=3)
+        service = Service(
+            Parts(
+                home=HOME,
+                database=database,
+                directory=directory,
+                planner=Planner(chain, directory, b"p" * 32),
+                envelope_key=ENVELOPE_KEY,
+                clock=clock,
+                unpaid_quota_bytes=0,
+            )
+        )
+        await database.transact(lambda txn: apply_accounts(txn, HOME, [TERMS], NOW))
+        yield Bench(service, database, clock)
+
+
+def write_request(number: int = 0) -> WriteRequest:
+    deletion = row("a", manifest=None)
+    return WriteRequest(request_id=bytes([number]) * 16, account=ACCOUNT.public_key, rows=(deletion,))
+
+
+async def test_sweep_closes_what_was_not_committed_and_gives_the_charge_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippy.validator.service.SWEEP_MAX", 2)
+    for number in range(5):
+        await allocated(bench.database, number)
+    await bench.service.sweep()
+    assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 5 * 800
+    await bench.clock.advance(3600 + CLOSE_AFTER_SECONDS + 1)
+    await bench.service.sweep()
+    assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 0
+    kinds = await bench.database.read(lambda reader: [record.kind for record in scan_log(reader)])
+    assert kinds == ["account", "candidates", *["closed"] * 5]
+
+
+async def test_sweep_forgets_answers_after_a_day(bench: Bench) -> None:
+    await bench.service.write(write_request(), [], ACCOUNT.public_key)
+    await bench.service.sweep()
+    assert await bench.database.read(lambda reader: len(list(reader.scan(REQUEST)))) == 1
+    await bench.clock.advance(24 * 3600)
+    await bench.service.sweep()
+    assert await bench.database.read(lambda reader: list(reader.scan(REQUEST))) == []
+
+
+async def test_repeated_write_gets_its_first_answer_though_the_row_is_replaced(bench: Bench) -> None:
+    request = write_request()
+    first = await bench.service.write(request, [], ACCOUNT.public_key)
+    successor = row("a", replaces=request.rows[0])
+    later = WriteRequest(request_id=b"l" * 16, account=ACCOUNT.public_key, rows=(successor,))
+    await bench.service.write(later, [b"manifest"], ACCOUNT.public_key)
+    assert await bench.service.write(request, [], ACCOUNT.public_key) == first
+    fresh = WriteAnswer.parse(await bench.service.write(write_request(1), [], ACCOUNT.public_key))
+    assert fresh.results[0].current == successor
+    with pytest.raises(ConflictError):
+        await bench.service.write(later.model_copy(update={"request_id": bytes(16)}), [b"manifest"], ACCOUNT.public_key)
+
+
+async def test_without_live_miners_the_error_names_both_numbers(bench: Bench) -> None:
+    with pytest.raises(TemporaryError, match=r"8 .* 0 can"):
+        await bench.service.allocate(world.request(), ACCOUNT.public_key)
+
+
+async def test_bodies_beyond_the_budget_wait_outside() -> None:
+    budget = BodyBudget(limit=1000)
+    request = make_mocked_request("POST", "/v1/commit", headers={"Content-Length": "1001"})
+    with pytest.raises(TemporaryError, match="at once"):
+        async with budget.take(request, 2000):
+            pytest.fail("it was read")

@@ -1,0 +1,71 @@
+"""Accounts: class, quota and what is charged. Functions on a transaction.
+
+An account is charged n · piece_length when a segment is allocated and gets it back when the allocation is closed
+without a commit (PROTOCOL §3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hippy.errors import AuthError, QuotaError
+from hippy.identity import ss58_encode
+from hippy.ids import PublicKey
+from hippy.kv import Reader, Transaction
+from hippy.validator.log import Home, append
+from hippy.validator.tables import ACCOUNT, USED, get_count, get_message, put_count
+from hippy.wire.log import AccountRecord
+from hippy.wire.node import AccountStatus
+
+
+def apply_accounts(txn: Transaction, home: Home, wanted: Iterable[AccountRecord], now: int) -> None:
+    """Log and store every account that is new or changed."""
+    changed = [record for record in wanted if record != get_message(txn, ACCOUNT + record.account, AccountRecord)]
+    for record in changed:
+        txn.put(ACCOUNT + record.account, record.encode())
+    append(txn, home, changed, now)
+
+
+def terms_of(reader: Reader, account: PublicKey, unpaid_quota_bytes: int) -> AccountRecord:
+    """Return an account's class and quota.
+
+    Raises AuthError for an unknown one where strangers have no quota.
+    """
+    record = get_message(reader, ACCOUNT + account, AccountRecord)
+    if record is not None:
+        return record
+    if unpaid_quota_bytes == 0:
+        raise AuthError(
+            f"the account {ss58_encode(account)} is not known here",
+            hint="ask the validator's operator to add it to the settings",
+        )
+    return AccountRecord(account=account, pay_class="unpaid", quota_bytes=unpaid_quota_bytes)
+
+
+def charge(txn: Transaction, terms: AccountRecord, size: int) -> None:
+    """Charge ``size`` bytes.
+
+    Raises QuotaError when the account has no room for them.
+    """
+    used = get_count(txn, USED + terms.account)
+    if used + size > terms.quota_bytes:
+        raise QuotaError(
+            f"{size} bytes are needed, {max(0, terms.quota_bytes - used)} of {terms.quota_bytes} are free",
+            hint="a file needs n/k times its size; ask the validator's operator for more quota",
+        )
+    put_count(txn, USED + terms.account, used + size)
+
+
+def refund(txn: Transaction, account: PublicKey, size: int) -> None:
+    """Give back what was charged."""
+    put_count(txn, USED + account, get_count(txn, USED + account) - size)
+
+
+def status_of(reader: Reader, terms: AccountRecord) -> AccountStatus:
+    """Return what ``GET /v1/account`` answers."""
+    return AccountStatus(
+        account=terms.account,
+        pay_class=terms.pay_class,
+        quota_bytes=terms.quota_bytes,
+        used_bytes=get_count(reader, USED + terms.account),
+    )

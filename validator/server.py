@@ -1,0 +1,233 @@
+"""The validator as a process: routes, body limits, start and graceful stop (PROTOCOL §3, §4, §9).
+
+:func:`run_validator` owns everything: chain, database, HTTP both ways, the prober of miners and the sweep. It
+runs until it is cancelled; then no new request is taken, those in flight finish, and the database is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from aiohttp import web
+
+from hippy.chain.open import open_chain
+from hippy.chain.protocol import Chain
+from hippy.clock import Clock
+from hippy.endpoint import Endpoint
+from hippy.errors import ConfigError, TemporaryError
+from hippy.identity import load_keyfile, ss58_encode
+from hippy.ids import PublicKey
+from hippy.kv import Database, open_database
+from hippy.transport.client import open_http
+from hippy.transport.hello import HelloDesk
+from hippy.transport.server import Guard, Route, build_app, read_body, serving
+from hippy.validator.accounts import apply_accounts
+from hippy.validator.directory import MinerDirectory
+from hippy.validator.keys import encryption_key, load_secrets
+from hippy.validator.log import Home
+from hippy.validator.planner import Planner
+from hippy.validator.service import Parts, Service
+from hippy.validator.settings import ValidatorSettings
+from hippy.validator.tables import claim
+from hippy.wire.btauth import NonceWindow
+from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
+from hippy.wire.object import OBJECTS_BYTES_MAX, BucketsRequest, ListRequest, ReadRequest, WriteRequest
+from hippy.wire.parts import CONTENT_TYPE, parse_parts
+from hippy.wire.segment import (
+    ALLOCATE_BYTES_MAX,
+    COMMIT_BYTES_MAX,
+    AllocateRequest,
+    CommitRequest,
+    ReallocateRequest,
+    SegmentsRequest,
+)
+
+log = logging.getLogger("hippy.validator")
+
+BODIES_BYTES_MAX: Final = 256 * 1024 * 1024
+"""All request bodies in memory at once; parsed messages take a few times as much."""
+
+SWEEP_SECONDS: Final = 60.0
+M = TypeVar("M", bound=Message)
+R = TypeVar("R")
+
+
+class BodyBudget:
+    """Bounds the memory of request bodies: a stranger's are read before anybody knows who signed them."""
+
+    def __init__(self, limit: int = BODIES_BYTES_MAX) -> None:
+        self._free = limit
+
+    @asynccontextmanager
+    async def take(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
+        """Yield the body of a request, at most ``limit`` bytes.
+
+        Raises TemporaryError when too many bodies are under way, and what read_body raises.
+        """
+        size = min(limit, request.content_length or limit)
+        if size > self._free:
+            raise TemporaryError("too many large requests at once", hint="try again in a moment")
+        self._free -= size
+        try:
+            yield await read_body(request, limit)
+        finally:
+            self._free += size
+
+
+class Routes:
+    """Turns requests into calls of the service."""
+
+    def __init__(self, service: Service, directory: MinerDirectory, guard: Guard) -> None:
+        self._service = service
+        self._directory = directory
+        self._guard = guard
+        self._budget = BodyBudget()
+
+    def routes(self) -> list[Route]:
+        """Return all routes but the handshake."""
+        service = self._service
+        return [
+            self._post("/v1/allocate", AllocateRequest, service.allocate, ALLOCATE_BYTES_MAX),
+            self._post("/v1/reallocate", ReallocateRequest, service.reallocate),
+            self._post("/v1/commit", CommitRequest, service.commit, COMMIT_BYTES_MAX),
+            Route("POST", "/v1/objects", self._write),
+            self._post("/v1/objects/read", ReadRequest, service.read, OBJECTS_BYTES_MAX, CONTENT_TYPE),
+            self._post("/v1/objects/list", ListRequest, service.list),
+            self._post("/v1/buckets", BucketsRequest, service.buckets),
+            self._post("/v1/segments", SegmentsRequest, self._segments),
+            Route("GET", "/v1/miners", self._miners),
+            Route("GET", "/v1/account", self._account),
+        ]
+
+    def _post(
+        self,
+        path: str,
+        kind: type[M],
+        answer: Callable[[M, PublicKey], Awaitable[bytes]],
+        limit: int = MESSAGE_BYTES_MAX,
+        content_type: str = "application/json",
+    ) -> Route:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            async with self._budget.take(request, limit) as body:
+                sender = self._guard.sender(request, body)
+                message = await _off_loop(body, lambda: kind.parse(body, limit=limit))
+                return web.Response(body=await answer(message, sender), content_type=content_type)
+
+        return Route("POST", path, handle)
+
+    async def _write(self, request: web.Request) -> web.StreamResponse:
+        async with self._budget.take(request, OBJECTS_BYTES_MAX) as body:
+            sender = self._guard.sender(request, body)
+            message, manifests = await _off_loop(body, lambda: parse_parts(WriteRequest, body))
+            answer = await self._service.write(message, manifests, sender)
+            return web.Response(body=answer, content_type="application/json")
+
+    async def _segments(self, request: SegmentsRequest, _: PublicKey) -> bytes:
+        return await self._service.segments(request)
+
+    async def _miners(self, _: web.Request) -> web.StreamResponse:
+        return web.Response(body=self._directory.signed(), content_type="application/json")
+
+    async def _account(self, request: web.Request) -> web.StreamResponse:
+        answer = await self._service.account(self._guard.sender(request, b""))
+        return web.Response(body=answer, content_type="application/json")
+
+
+async def _off_loop(body: bytes, work: Callable[[], R]) -> R:
+    """Parse small bodies here and large ones in a thread; a megabyte takes some 20 ms."""
+    return work() if len(body) <= MESSAGE_BYTES_MAX else await asyncio.to_thread(work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """An opened validator."""
+
+    chain: Chain
+    service: Service
+    directory: MinerDirectory
+    routes: Sequence[Route]
+
+
+async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Callable[[Endpoint], None]) -> None:
+    """Serve as a validator until cancelled; ``ready`` is called once it answers and has published its endpoint.
+
+    Raises ConfigError when it cannot start with these settings: no permit, a used port, a foreign database.
+    """
+    async with (
+        _opened(settings, clock) as node,
+        serving(build_app(node.routes), settings.host, settings.port) as endpoint,
+    ):
+        await node.chain.publish_endpoint(endpoint)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(node.directory.run())
+            tasks.create_task(_sweep(node.service, clock))
+            ready(endpoint)
+
+
+@asynccontextmanager
+async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_Node]:
+    identity, secrets = load_keyfile(settings.hotkey_file), load_secrets(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        chain = await stack.enter_async_context(open_chain(settings.network, identity.public_key, clock))
+        await _check_subnet(chain, settings, identity.public_key)
+        home = Home(identity, chain.network, chain.netuid)
+        database = await stack.enter_async_context(open_database(settings.data_dir / "registry"))
+        await _prepare(database, home, settings, int(clock.now()))
+        http = await stack.enter_async_context(open_http(None, clock))
+        directory = MinerDirectory(
+            http,
+            chain,
+            home,
+            clock,
+            probe_seconds=settings.probe_seconds,
+            stale_seconds=settings.probe_stale_seconds,
+        )
+        await directory.refresh()
+        service = Service(
+            Parts(
+                home=home,
+                database=database,
+                directory=directory,
+                planner=Planner(chain, directory, secrets.placement),
+                envelope_key=secrets.envelope,
+                clock=clock,
+                unpaid_quota_bytes=settings.unpaid_quota_bytes,
+            )
+        )
+        key = encryption_key(home, secrets.envelope, int(clock.now()))
+        desk = HelloDesk(identity, "validator", home.network, home.netuid, clock, encryption_key=key)
+        guard = Guard(home.hotkey, clock, NonceWindow())
+        yield _Node(chain, service, directory, [desk.route(), *Routes(service, directory, guard).routes()])
+
+
+async def _check_subnet(chain: Chain, settings: ValidatorSettings, hotkey: PublicKey) -> None:
+    """Raises ConfigError unless our hotkey may be a validator of the subnet the settings name."""
+    if chain.netuid != settings.netuid:
+        raise ConfigError(f"the settings name subnet {settings.netuid}, the chain has subnet {chain.netuid}")
+    neuron = (await chain.metagraph()).by_hotkey(hotkey)
+    if neuron is None or not neuron.validator_permit:
+        raise ConfigError(
+            f"the hotkey {ss58_encode(hotkey)} has no validator permit on subnet {chain.netuid}",
+            hint="register it and give it stake, or check hotkey_file",
+        )
+
+
+async def _prepare(database: Database, home: Home, settings: ValidatorSettings, now: int) -> None:
+    """Make sure the database is ours, and apply the accounts of the settings."""
+    records = [account.record() for account in settings.accounts]
+    await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
+    await database.transact(lambda txn: apply_accounts(txn, home, records, now))
+
+
+async def _sweep(service: Service, clock: Clock) -> None:
+    while True:
+        try:
+            await service.sweep()
+        except Exception:  # the top of a supervised task: the next sweep makes up for this one
+            log.exception("unexpected error while closing allocations")
+        await clock.sleep(SWEEP_SECONDS)

@@ -1,0 +1,245 @@
+"""What a validator does for whom: authorization, and the order of work around each transaction.
+
+Every method gets a parsed message and who signed it, and returns canonical bytes or raises a HippyError. Slow
+checks (signatures, HPKE, hashing) run in threads, in portions, before the transaction; transactions stay short
+(hippy.kv runs them one after the other).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar
+
+from hippy.clock import Clock
+from hippy.errors import AuthError, ConflictError, ProtocolError
+from hippy.ids import PublicKey
+from hippy.kv import Database, Reader, Transaction
+from hippy.transport.client import Peer
+from hippy.validator import allocation as allocations
+from hippy.validator.accounts import status_of, terms_of
+from hippy.validator.commit import CheckedCommit, EnvelopeKey, check_commit, commit_segments, pending
+from hippy.validator.directory import MinerDirectory
+from hippy.validator.listing import list_buckets, list_rows
+from hippy.validator.log import Home
+from hippy.validator.objects import CheckedRow, check_row, pair_manifests, read_rows, write_rows
+from hippy.validator.once import RequestKey, answered, forget_answers, once
+from hippy.validator.planner import Planner
+from hippy.validator.tables import Allocation, get_allocation, get_segment
+from hippy.validator.tickets import grant, tickets
+from hippy.wire.log import AccountRecord
+from hippy.wire.object import BucketsAnswer, BucketsRequest, ListRequest, ReadRequest, WriteRequest
+from hippy.wire.parts import encode_parts
+from hippy.wire.segment import (
+    AllocateRequest,
+    CommitAnswer,
+    CommitRequest,
+    FailedPiece,
+    ReallocateRequest,
+    SegmentsAnswer,
+    SegmentsRequest,
+)
+
+ROWS_PER_PORTION: Final = 32
+"""Rows checked in one go of a thread, about 5 ms."""
+
+SWEEP_MAX: Final = 256
+"""Allocations or answers removed in one transaction."""
+
+Mutation = AllocateRequest | ReallocateRequest | CommitRequest | WriteRequest
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service is made of."""
+
+    home: Home
+    database: Database
+    directory: MinerDirectory
+    planner: Planner
+    envelope_key: EnvelopeKey
+    clock: Clock
+    unpaid_quota_bytes: int
+
+
+class Service:
+    """The validator behind its routes."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._home = parts.home
+        self._database = parts.database
+        self._directory = parts.directory
+        self._planner = parts.planner
+        self._envelope_key = parts.envelope_key
+        self._clock = parts.clock
+        self._unpaid_quota_bytes = parts.unpaid_quota_bytes
+
+    async def allocate(self, request: AllocateRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/allocate`` (PROTOCOL §3.1); the same segments get the same tickets again."""
+        terms = await self._authorize(sender, request.account)
+        now, key = self._now(), await asyncio.to_thread(self._key, request)
+        ids = await asyncio.to_thread(allocations.check_request, request, now)
+        known = await self._database.read(lambda reader: [get_allocation(reader, each) for each in ids])
+        fresh = {
+            segment_id: spec
+            for segment_id, spec, there in zip(ids, request.segments, known, strict=True)
+            if not allocations.usable(there, now)
+        }
+        plans = await self._planner.plan(fresh)
+
+        def work(txn: Transaction) -> list[Allocation]:
+            def store() -> bytes:
+                allocations.allocate(txn, self._home, request, terms, plans, now)
+                return b""  # the answer is made from the allocations, at every repeat again
+
+            once(txn, key, now, store)
+            return _all_there([get_allocation(txn, segment_id) for segment_id in ids])
+
+        allocated = await self._database.transact(work)
+        return await asyncio.to_thread(self._tickets, allocated, now)
+
+    async def reallocate(self, request: ReallocateRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/reallocate``: other miners for pieces whose miners refused or are gone."""
+        await self._authorize(sender, request.account)
+        now, key = self._now(), self._key(request)
+        if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
+            return answer
+        seen = await self._database.read(
+            lambda reader: allocations.open_allocation(reader, sender, request.segment_id, now)
+        )
+        allocations.check_moves(self._home, seen, request.pieces)
+        await self._check_all_failed(seen, request.pieces)
+        moved, pool = await self._planner.move(seen, [piece.index for piece in request.pieces])
+
+        def work(txn: Transaction) -> bytes:
+            def store() -> bytes:
+                after = allocations.move(txn, self._home, seen, moved, pool, now)
+                granted = [ticket for ticket in tickets(self._home, after) if ticket.index in moved]
+                in_order = sorted(granted, key=lambda ticket: list(moved).index(ticket.index))
+                return grant(self._home, in_order, now).encode()
+
+            return once(txn, key, now, store)
+
+        return await self._database.transact(work)
+
+    async def commit(self, request: CommitRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/commit`` (PROTOCOL §3.3): all segments, durably, or none."""
+        await self._authorize(sender, request.account)
+        now, key = self._now(), await asyncio.to_thread(self._key, request)
+        if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
+            return answer
+        waiting = await self._database.read(lambda reader: pending(reader, sender, request.segments, now))
+        checked: list[CheckedCommit] = []
+        for commit, allocation in waiting:  # a thread's turn per segment: 24 receipts take 6 ms
+            checked.append(await asyncio.to_thread(check_commit, commit, allocation, self._home, self._envelope_key))
+
+        def store(txn: Transaction) -> bytes:
+            commit_segments(txn, self._home, checked, now)
+            return CommitAnswer(copies=1).encode()
+
+        return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+
+    async def write(self, request: WriteRequest, manifests: Sequence[bytes], sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/objects``: a result for each row."""
+        await self._authorize(sender, request.account)
+        now, key = self._now(), await asyncio.to_thread(self._key, request)
+        pairs, checked = pair_manifests(request.rows, manifests), list[CheckedRow]()
+        while portion := list(islice(pairs, ROWS_PER_PORTION)):
+            checked += await asyncio.to_thread(
+                lambda rows: [check_row(row, blob, sender, self._home.network, now) for row, blob in rows], portion
+            )
+
+        def store(txn: Transaction) -> bytes:
+            return write_rows(txn, self._home, checked, now).encode()
+
+        return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+
+    async def read(self, request: ReadRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/objects/read``, as parts."""
+        await self._authorize(sender, request.account)
+        return await self._database.read(lambda reader: encode_parts(*read_rows(reader, request)))
+
+    async def list(self, request: ListRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/objects/list``."""
+        await self._authorize(sender, request.account)
+        return await self._database.read(lambda reader: list_rows(reader, request).encode())
+
+    async def buckets(self, request: BucketsRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/buckets``."""
+        await self._authorize(sender, request.account)
+        return await self._database.read(lambda reader: BucketsAnswer(buckets=list_buckets(reader, sender)).encode())
+
+    async def segments(self, request: SegmentsRequest) -> bytes:
+        """Answer ``POST /v1/segments``; records are no secret, so any signature will do."""
+
+        def work(reader: Reader) -> bytes:
+            found = [get_segment(reader, segment_id) for segment_id in request.segment_ids]
+            return SegmentsAnswer(segments=tuple(record for record in found if record is not None)).encode()
+
+        return await self._database.read(work)
+
+    async def account(self, sender: PublicKey) -> bytes:
+        """Answer ``GET /v1/account``."""
+        terms = await self._authorize(sender, sender)
+        return await self._database.read(lambda reader: status_of(reader, terms).encode())
+
+    async def sweep(self) -> None:
+        """Close allocations that were not committed in time, and forget old answers."""
+        now = self._now()
+        await _until_done(self._database, lambda txn: allocations.close_due(txn, self._home, now, SWEEP_MAX))
+        await _until_done(self._database, lambda txn: forget_answers(txn, now, SWEEP_MAX))
+
+    async def _authorize(self, sender: PublicKey, account: bytes) -> AccountRecord:
+        if sender != account:
+            raise AuthError("the request is about another account than the one that signed it")
+        return await self._database.read(lambda reader: terms_of(reader, sender, self._unpaid_quota_bytes))
+
+    async def _check_all_failed(self, seen: Allocation, pieces: Sequence[FailedPiece]) -> None:
+        """Check pieces at once, for a dead miner takes seconds; raises the first error when all are done."""
+        checks = [self._check_failed(seen, piece) for piece in pieces]
+        for error in await asyncio.gather(*checks, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _check_failed(self, seen: Allocation, piece: FailedPiece) -> None:
+        """Check that a piece's miner refused it, or that it is gone.
+
+        Raises AuthError or ProtocolError for a refusal that proves nothing, ConflictError when the miner is there.
+        """
+        place = seen.places[piece.index]
+        if piece.refusal is not None:
+            if (piece.refusal.ticket_id, piece.refusal.miner) != (piece.ticket_id, place.miner):
+                raise ProtocolError(f"the refusal shown for piece {piece.index} is about another ticket")
+            piece.refusal.check_signature(place.miner, self._home.network)
+        elif await self._directory.is_there(Peer(place.endpoint, place.miner)):
+            raise ConflictError(f"the miner of piece {piece.index} is there", hint="try it again")
+
+    def _tickets(self, allocated: Sequence[Allocation], now: int) -> bytes:
+        granted = [ticket for allocation in allocated for ticket in tickets(self._home, allocation)]
+        return grant(self._home, granted, now).encode()
+
+    def _key(self, request: Mutation) -> RequestKey:
+        return RequestKey(request.account, request.request_id, request.id(self._home.network))
+
+    def _now(self) -> int:
+        return int(self._clock.now())
+
+
+def _all_there(found: Sequence[Allocation | None]) -> list[Allocation]:
+    """Return allocations that are all present.
+
+    Raises ConflictError when a repeated request finds them closed.
+    """
+    there = [allocation for allocation in found if allocation is not None]
+    if len(there) != len(found):
+        raise ConflictError("this allocation has ended", hint="allocate again under a new request_id")
+    return there
+
+
+async def _until_done(database: Database, work: Callable[[Transaction], int]) -> None:
+    """Run short transactions until one finds less than a full portion to do."""
+    while await database.transact(work) == SWEEP_MAX:
+        pass

@@ -1,0 +1,66 @@
+"""Settings of a validator: what every node has, the accounts it serves, and how often it looks at miners.
+
+::
+
+    network = "local:net"
+    hotkey_file = "validator1/hotkey"
+    data_dir = "validator1/data"
+
+    [[accounts]]
+    account = "5F…"
+    quota_bytes = 10_000_000_000
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hippy.errors import ProtocolError
+from hippy.identity import ss58_decode
+from hippy.settings import NodeSettings
+from hippy.wire.fields import INTEGER_MAX
+from hippy.wire.log import AccountRecord
+from hippy.wire.ticket import PayClass
+
+QuotaBytes = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
+
+
+class AccountSettings(BaseModel):
+    """One account that this validator is home to, by its SS58 address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    account: str
+    pay_class: PayClass = "paid"
+    quota_bytes: QuotaBytes
+
+    @field_validator("account")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            ss58_decode(value)
+        except ProtocolError as error:
+            raise ValueError(error.message) from None
+        return value
+
+    def record(self) -> AccountRecord:
+        """Return the log record that this setting asks for."""
+        return AccountRecord(account=ss58_decode(self.account), pay_class=self.pay_class, quota_bytes=self.quota_bytes)
+
+
+class ValidatorSettings(NodeSettings):
+    """What a validator needs to know."""
+
+    accounts: tuple[AccountSettings, ...] = ()
+    """Applied at every start; an account that is no longer listed keeps what it had."""
+
+    unpaid_quota_bytes: QuotaBytes = 0
+    """Quota of every account that is not listed; 0 turns strangers away."""
+
+    probe_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """Pause between two handshakes with a miner."""
+
+    probe_stale_seconds: Annotated[float, Field(gt=0, le=86_400)] = 90.0
+    """A miner whose last handshake is older counts as silent."""
