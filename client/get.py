@@ -58,9 +58,7 @@ class Getter:
         self._fetcher = SegmentFetcher(session, progress)
 
     async def run(self, wanted: Sequence[Wanted]) -> GetTotals:
-        """Bring back every file that can be; the others are failures in the totals."""
-        self._progress.total(sum(item.manifest.size for item in wanted))
-        self._progress.stage("downloading")
+        """Bring back every file that can be; the others are failures in the totals. May be called again."""
         direct = await self._resolve_all(wanted)
         cache = await self._cache_for([item.manifest for item in direct])
         queue = iter(_segment_order(direct))
@@ -139,8 +137,9 @@ class Getter:
         try:
             if manifest.content is not None:
                 await asyncio.to_thread(writing.take, manifest.content)
+                self._progress.advance(manifest.size)
             else:
-                await _in_turn(cache, manifest, writing.decrypt)
+                await _in_turn(cache, manifest, writing.decrypt, self._progress.advance)
             await asyncio.to_thread(writing.finish)
         finally:
             await asyncio.to_thread(writing.sink.abandon)
@@ -201,14 +200,23 @@ def _plain(data: SegmentData, extent: ManifestExtent, first: int, last: int) -> 
     return data.plaintext(extent.key, extent.offset, last, first)
 
 
-async def _in_turn(cache: SegmentCache, manifest: Manifest, use: Callable[[SegmentData, ManifestExtent], None]) -> None:
-    """Have ``use`` called in a worker thread for each extent in order, while the next segments are fetched."""
+async def _in_turn(
+    cache: SegmentCache,
+    manifest: Manifest,
+    use: Callable[[SegmentData, ManifestExtent], None],
+    used: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Have ``use`` called in a worker thread for each extent in order, while the next segments are fetched.
+
+    ``used`` then hears in the event loop how many bytes that were.
+    """
     extents = manifest.extents or ()
     for position, extent in enumerate(extents):
         async with cache.segment(extent.segment_id) as data:
             for coming in extents[position + 1 : position + 1 + SEGMENTS_AHEAD]:
                 cache.expect(coming.segment_id)
             await asyncio.to_thread(use, data, extent)
+        used(extent.length)
 
 
 def _segment_order(wanted: Sequence[Wanted]) -> list[Wanted]:

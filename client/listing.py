@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from hippy.client.manifest import Head
 from hippy.client.names import Place, open_child, open_path, seal_path
 from hippy.client.results import Entry
 from hippy.client.rows import Rows
@@ -91,8 +92,12 @@ class Listing:
         self._rows.check(place, row)
         return Listed(components, place, row)
 
+    def head(self, listed: Listed) -> Head:
+        """Return what a listed object's row tells of it."""
+        return self._rows.open_head(listed.place, listed.row)
+
     def _entry(self, listed: Listed) -> Entry:
-        head = self._rows.open_head(listed.place, listed.row)
+        head = self.head(listed)
         return Entry(
             "/".join(listed.components),
             is_dir=False,

@@ -98,9 +98,7 @@ class Putter:
         Raises what ended the put early: TemporaryError, QuotaError and whatever else no other file would escape.
         Failures of single files are in the totals.
         """
-        self._progress.total(sum(item.source.size for item in items))
         try:
-            self._progress.stage("uploading")
             await self._put_inline([item for item in items if item.source.size <= INLINE_BYTES_MAX])
             await self._put_segments([item for item in items if item.source.size > INLINE_BYTES_MAX])
             await self._write_rows(at_least=1)

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from hippy.client.get import Getter, Wanted
 from hippy.client.home import Credentials, find_credentials
-from hippy.client.listing import Listing
+from hippy.client.listing import Listed, Listing
 from hippy.client.names import Place, open_bucket, seal_path
 from hippy.client.progress import Progress, SilentProgress
 from hippy.client.put import Item, Putter
@@ -42,9 +42,13 @@ STANDARD_MINERS_MIN = 30
 """Independent miners from which on the standard profile is the default (DESIGN §5)."""
 
 AUTO = "auto"
+MANIFESTS_AT_ONCE = 5000
+"""Files of a directory whose manifests are in memory together; segments are shared among these."""
+
 PathLike = str | Path
 EntryList = list[Entry]
 NameList = list[str]
+EntryFailures = list[Failure]
 """Named here, because inside the class ``list`` is the method."""
 
 
@@ -145,19 +149,16 @@ class AsyncClient:
         listed = await self._listing.below(prefix)
         if not listed:
             raise NotFoundError(f"there is nothing below {prefix}")
-        wanted: list[Wanted] = []
-        failures: list[Failure] = []
-        rows = await self._rows.read([entry.place for entry in listed])
-        for entry, found in zip(listed, rows, strict=True):
-            label = "/".join(entry.components)
-            if found is None:
-                failures.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
-            else:
-                wanted.append(Wanted(label, found.manifest, _file_below(root, entry.components)))
-        await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
-        totals = await Getter(self._session, self._progress).run(wanted)
+        await asyncio.to_thread(_make_directory, root)
+        self._begin("downloading", sum(self._listing.head(each).size for each in listed))
+        gone: EntryFailures = []
+        getter = Getter(self._session, self._progress)
+        for start in range(0, len(listed), MANIFESTS_AT_ONCE):
+            wanted = await self._wanted(listed[start : start + MANIFESTS_AT_ONCE], root, gone)
+            await getter.run(wanted)
+        totals = getter.totals
         seconds = time.monotonic() - began
-        return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*failures, *totals.failures))
+        return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*gone, *totals.failures))
 
     async def list(self, uri: str, *, recursive: bool = False) -> EntryList:
         """Return what is below a URI: its children, or with ``recursive`` every object; paths are relative to it.
@@ -249,11 +250,27 @@ class AsyncClient:
             )
         return profile
 
+    async def _wanted(self, listed: Sequence[Listed], root: Path, gone: EntryFailures) -> Sequence[Wanted]:
+        """Return what to get of listed objects; those that were deleted meanwhile are added to ``gone``."""
+        wanted = []
+        for entry, found in zip(listed, await self._rows.read([each.place for each in listed]), strict=True):
+            label = "/".join(entry.components)
+            if found is None:
+                gone.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
+            else:
+                wanted.append(Wanted(label, found.manifest, _file_below(root, entry.components)))
+        return wanted
+
+    def _begin(self, stage: str, total_bytes: int) -> None:
+        self._progress.stage(stage)
+        self._progress.total(total_bytes)
+
     async def _put(
         self, found: Sequence[tuple[Uri, Source]], *, if_absent: bool, walk: Walk | None = None
     ) -> PutResult:
         began = time.monotonic()
         items, failures = self._items(found)
+        self._begin("uploading", sum(item.source.size for item in items))
         putter = Putter(self._session, await self.profile(), self._progress, if_absent=if_absent)
         totals = await putter.run(items)
         return PutResult(
@@ -293,6 +310,7 @@ class AsyncClient:
         began = time.monotonic()
         place, label = self._object(uri)
         found = await self._rows.read_one(place, label)
+        self._begin("downloading", found.manifest.size)
         totals = await Getter(self._session, self._progress).run([Wanted(label, found.manifest, make_sink)])
         if totals.failures:
             raise totals.failures[0].error
@@ -314,10 +332,14 @@ def _file_below(root: Path, components: tuple[str, ...]) -> Callable[[], Sink]:
 
     def make() -> Sink:
         target = root.joinpath(*components)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise file_error(str(target.parent), error) from None
+        _make_directory(target.parent)
         return FileSink(target)
 
     return make
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(str(path), error) from None

@@ -19,7 +19,7 @@ from hippy.client.home import Credentials
 from hippy.clock import SystemClock
 from hippy.endpoint import Endpoint
 from hippy.errors import NoSpaceError
-from hippy.identity import Identity, save_keyfile, ss58_encode
+from hippy.identity import Identity, save_keyfile
 from hippy.ids import NetworkId, PublicKey
 from hippy.miner.server import REFUSAL_HEADER, TICKET_HEADER, build_miner
 from hippy.miner.store import open_store
@@ -43,7 +43,7 @@ def seed(name: str) -> bytes:
 
 @dataclass(slots=True)
 class Miner:
-    """One real miner; ``refuses`` and ``corrupts`` make it a bad one."""
+    """One real miner; ``refuses``, ``corrupts`` and ``stalls`` make it a bad one."""
 
     name: str
     identity: Identity
@@ -51,6 +51,7 @@ class Miner:
     port: int = 0
     refuses: bool = False
     corrupts: bool = False
+    stalls: bool = False
     refused: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -61,6 +62,10 @@ class Miner:
     ) -> web.StreamResponse:
         if self.corrupts and request.method == "GET" and "/pieces/" in request.path:
             return web.Response(body=b"\x01" * 70_000)
+        if self.stalls and request.method == "GET" and "/pieces/" in request.path:
+            await asyncio.Event().wait()
+        if self.refuses and request.method == "PUT":  # without Expect; see _refuse_uploads
+            return self.refusal(request)
         return await handler(request)
 
     def refusal(self, request: web.Request) -> web.StreamResponse:
@@ -78,7 +83,6 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.account = seed("account")
         self.miners = [
             Miner(f"miner{i}", Identity.from_seed(seed(f"miner{i}")), folder / f"m{i}") for i in range(MINERS)
         ]
@@ -87,6 +91,10 @@ class Network:
         self._validator = Identity.from_seed(seed("validator"))
         self._validator_task: asyncio.Task[None] | None = None
         self.credentials: Credentials
+        """Of an account with room for everything a test stores."""
+
+        self.poor_credentials: Credentials
+        """Of an account with room for nothing but rows."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -98,7 +106,7 @@ class Network:
     def revive(self) -> None:
         """Start what was killed and make every miner good again."""
         for miner in self.miners:
-            miner.refuses = miner.corrupts = False
+            miner.refuses = miner.corrupts = miner.stalls = False
             if miner.task is None:
                 self.run(self._start_miner(miner))
 
@@ -128,6 +136,7 @@ class Network:
                 await miner.stop.wait()
 
     async def _start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         LocalChain.create(
             self.folder / CHAIN_FILE, clock=CLOCK, network=NETWORK, genesis_secret=b"g" * 32, netuid=NETUID
         )
@@ -144,9 +153,14 @@ class Network:
         self._validator_task = asyncio.create_task(
             run_validator(self._validator_settings(), clock=CLOCK, ready=ready.set_result)
         )
-        self.credentials = Credentials.of_seed(
-            self.account,
-            validator_endpoint=await asyncio.wait_for(ready, 20),
+        endpoint = await asyncio.wait_for(ready, 20)
+        self.credentials = self._credentials("account", endpoint)
+        self.poor_credentials = self._credentials("poor", endpoint)
+
+    def _credentials(self, name: str, endpoint: Endpoint) -> Credentials:
+        return Credentials.of_seed(
+            seed(name),
+            validator_endpoint=endpoint,
             validator_hotkey=self._validator.public_key,
             network=NETWORK,
             netuid=NETUID,
@@ -156,13 +170,16 @@ class Network:
     def _validator_settings(self) -> ValidatorSettings:
         keyfile = self.folder / "validator-hotkey"
         save_keyfile(self._validator, keyfile)
-        account = ss58_encode(Identity.from_seed(self.account).public_key)
+        accounts = {"account": 2**33, "poor": 1000}
         return ValidatorSettings(
             network=f"local:{self.folder}",
             netuid=NETUID,
             hotkey_file=keyfile,
             data_dir=self.folder / "validator",
-            accounts=(AccountSettings(account=account, quota_bytes=2**33),),
+            accounts=tuple(
+                AccountSettings(account=Identity.from_seed(seed(name)).ss58, quota_bytes=quota)
+                for name, quota in accounts.items()
+            ),
             probe_seconds=3600,
             probe_stale_seconds=86_400,
         )
@@ -171,9 +188,10 @@ class Network:
         for miner in self.miners:
             if miner.task is not None:
                 await self._kill(miner)
-        assert self._validator_task is not None
-        self._validator_task.cancel()
-        await asyncio.wait({self._validator_task})
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:  # the validator, and connections that nobody closed
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     @contextmanager
     def started(self) -> Iterator[Network]:

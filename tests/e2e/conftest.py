@@ -18,7 +18,7 @@ def shared_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     shell = Shell(tmp_path_factory.mktemp("home"))
     shell.run("net", "up", "-d", "--miners", "8")
     yield shell
-    shell.run("net", "down")
+    shell.stop()
 
 
 @pytest.fixture
@@ -34,4 +34,4 @@ def start_network(tmp_path: Path) -> Iterator[StartNetwork]:
 
     yield start
     for shell in started:
-        shell.run("net", "down")
+        shell.stop()

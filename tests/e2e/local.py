@@ -37,6 +37,11 @@ class Shell:
         """Run one command with --json and return what it printed."""
         return json.loads(self.run(*args, "--json", code=code).stdout)
 
+    def stop(self) -> None:
+        """Stop the network if it runs."""
+        if any(self.home.rglob("control.sock")):
+            self.run("net", "down")
+
     def environment(self) -> Mapping[str, str]:
         """Return the environment of the commands."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("HIPPY_")}

@@ -1,0 +1,99 @@
+"""Trying again: what is repeated, how often, and under which request_id."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from hippy.client.validator_api import ATTEMPTS, ValidatorApi
+from hippy.endpoint import Endpoint
+from hippy.errors import ConflictError, HippyError, QuotaError, TemporaryError, UnreachableError
+from hippy.identity import Identity
+from hippy.ids import NetworkId
+from hippy.testing.clock import VirtualClock
+from hippy.transport.client import Call, Http, Peer
+from hippy.wire.canonical import Message
+from hippy.wire.node import AccountStatus
+from hippy.wire.object import BucketsAnswer
+from hippy.wire.segment import AllocateRequest, FailedPiece, SegmentSpec
+
+M = TypeVar("M", bound=Message)
+ACCOUNT = Identity.from_seed(b"a" * 32).public_key
+STATUS = AccountStatus(account=ACCOUNT, pay_class="paid", quota_bytes=1, used_bytes=0)
+SPEC = SegmentSpec(nonce=b"n" * 16, roots=(b"1" * 32, b"2" * 32), data_length=1, piece_length=1, k=1, n=2)
+PIECE = FailedPiece(index=0, ticket_id=b"t" * 32)
+
+
+class ScriptedHttp:
+    """Raises the errors it was given, one for each request, then answers."""
+
+    def __init__(self, *errors: HippyError, answer: Message = STATUS) -> None:
+        self.errors = list(errors)
+        self.answer = answer
+        self.calls: list[Call] = []
+
+    async def message(self, peer: Peer, call: Call, kind: type[M]) -> M:
+        self.calls.append(call)
+        if self.errors:
+            raise self.errors.pop(0)
+        assert isinstance(self.answer, kind)
+        return self.answer
+
+
+def api(http: ScriptedHttp, clock: VirtualClock) -> ValidatorApi:
+    peer = Peer(Endpoint("127.0.0.1", 1), Identity.from_seed(b"v" * 32).public_key)
+    return ValidatorApi(cast("Http", http), peer, ACCOUNT, NetworkId(b"n" * 32), clock, random.Random(1))
+
+
+async def finish(work: Any, clock: VirtualClock) -> Any:
+    task = asyncio.ensure_future(work)
+    await clock.advance(60)
+    return await task
+
+
+async def test_what_is_temporary_is_tried_again() -> None:
+    clock, http = VirtualClock(), ScriptedHttp(UnreachableError("away"), TemporaryError("busy"))
+    assert await finish(api(http, clock).account_status(), clock) == STATUS
+    assert len(http.calls) == 3
+
+
+async def test_attempts_end() -> None:
+    clock, http = VirtualClock(), ScriptedHttp(*[UnreachableError("away")] * 20)
+    with pytest.raises(UnreachableError):
+        await finish(api(http, clock).account_status(), clock)
+    assert len(http.calls) == ATTEMPTS
+
+
+@pytest.mark.parametrize("error", [QuotaError("full"), ConflictError("late")])
+async def test_what_will_not_change_is_not_tried_again(error: HippyError) -> None:
+    clock, http = VirtualClock(), ScriptedHttp(error)
+    with pytest.raises(type(error)):
+        await finish(api(http, clock).account_status(), clock)
+    assert len(http.calls) == 1
+
+
+async def test_repeat_is_the_same_request_and_the_next_call_another() -> None:
+    clock = VirtualClock()
+    http = ScriptedHttp(UnreachableError("away"), TemporaryError("busy"), QuotaError("full"), QuotaError("full"))
+    for _ in range(2):
+        with pytest.raises(QuotaError):
+            await finish(api(http, clock).allocate([SPEC]), clock)
+    ids = [AllocateRequest.parse(bytes(call.body)).request_id for call in http.calls]
+    assert len(ids) == 4
+    assert len(set(ids[:3])) == 1
+    assert len(set(ids)) == 2
+
+
+async def test_reallocation_is_not_repeated_blindly() -> None:
+    clock, http = VirtualClock(), ScriptedHttp(TemporaryError("no other miner"))
+    with pytest.raises(TemporaryError):
+        await finish(api(http, clock).reallocate(SPEC.segment_id(ACCOUNT), [PIECE]), clock)
+    assert len(http.calls) == 1
+
+
+async def test_buckets_are_what_the_validator_lists() -> None:
+    clock, http = VirtualClock(), ScriptedHttp(answer=BucketsAnswer(buckets=(b"b" * 32,)))
+    assert await finish(api(http, clock).buckets(), clock) == (b"b" * 32,)
