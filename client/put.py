@@ -71,7 +71,7 @@ class _File:
     reading: FileReading
     chunks_left: int
     extents: dict[int, ManifestExtent] = field(default_factory=dict)
-    seal_keys: dict[SegmentId, bytes] = field(default_factory=dict)
+    seal_keys: dict[SegmentId, bytes] = field(default_factory=dict, repr=False)
 
 
 class Putter:
@@ -276,7 +276,7 @@ class _Committed:
 
     first_byte: int
     extent: ManifestExtent
-    seal_key: bytes
+    seal_key: bytes = field(repr=False)
 
 
 def _extents_manifest(manifest: Manifest, file: _File) -> Manifest:

@@ -1,8 +1,8 @@
 """Object rows: written with compare-and-swap, read with suspicion (docs/PROTOCOL.md §3.4).
 
-Owns signing and checking of rows, encryption of manifest and head for a version, the answer to lost races, and
-the memory of versions seen: a validator that serves an older row than it served before is caught. Where the
-bytes of an object are is its manifest's business.
+Owns signing and checking of rows, encryption of manifest and head for a version, and the answer to lost races. A
+validator that serves an older row than it served before is caught (hippy.client.seen). Where the bytes of an object
+are is its manifest's business.
 
 Invariants: a row that is handed out is signed by us, for the name asked, with the manifest it names; a plain put
 overwrites whoever was first, ``if_absent`` never does.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hippy.client.manifest import Head, Manifest, open_head, open_manifest, seal_head, seal_manifest
 from hippy.client.names import Place
+from hippy.client.seen import FIRST, SeenRow
 from hippy.errors import (
     AuthError,
     ConflictError,
@@ -26,7 +27,7 @@ from hippy.errors import (
     from_wire,
 )
 from hippy.hashing import digest
-from hippy.ids import ZERO_ID, MessageId, SegmentId
+from hippy.ids import SegmentId
 from hippy.seal import SALT_BYTES
 from hippy.wire.object import OBJECTS_BYTES_MAX, ROWS_MAX, ObjectRow, RowResult
 
@@ -41,44 +42,6 @@ WRITE_BYTES_MAX: Final = OBJECTS_BYTES_MAX // 2
 
 READ_NAMES_BYTES_MAX: Final = 1024 * 1024
 """Encrypted names of one read; as hex, far below the limit of its body."""
-
-Name = tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SeenRow:
-    """The newest version of a name that we know, and its row's id."""
-
-    version: int
-    row_id: MessageId
-
-
-FIRST: Final = SeenRow(0, MessageId(ZERO_ID))
-"""What precedes the first row of a name."""
-
-
-class SeenRows:
-    """The newest row seen of every name, so that none older is taken for it."""
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[bytes, Name], SeenRow] = {}
-
-    def get(self, place: Place) -> SeenRow:
-        """Return the newest row seen of a name; :data:`FIRST` where none was."""
-        return self._rows.get((place.bucket, place.name), FIRST)
-
-    def note(self, place: Place, row: SeenRow) -> None:
-        """Remember a row.
-
-        Raises IntegrityError when a newer one, or another of the same version, was seen before.
-        """
-        seen = self.get(place)
-        if row.version < seen.version or (row.version == seen.version and row.row_id != seen.row_id):
-            raise IntegrityError(
-                f"the validator serves version {row.version} of an object whose version {seen.version} was seen",
-                hint="the validator has lost or withheld a write; tell its operator",
-            )
-        self._rows[place.bucket, place.name] = row
 
 
 @dataclass(frozen=True, slots=True)

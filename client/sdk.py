@@ -22,16 +22,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hippy.client.get import Getter, Wanted
-from hippy.client.home import Credentials, find_credentials
+from hippy.client.home import Credentials, find_credentials, find_home
 from hippy.client.listing import Listed, Listing
 from hippy.client.names import Place, open_bucket, seal_path
 from hippy.client.progress import Progress, SilentProgress
 from hippy.client.put import Item, Putter
 from hippy.client.results import Account, DeleteResult, Entry, Failure, GetResult, PutResult
-from hippy.client.rows import Draft, Rows, SeenRows
+from hippy.client.rows import Draft, Rows
+from hippy.client.seen import SEEN_FILE, SeenRows
 from hippy.client.session import Session, open_session
 from hippy.client.sinks import FileSink, MemorySink, Sink, StreamSink
-from hippy.client.sources import BytesSource, FileSource, Source, Walk, file_error, spool, walk_directory
+from hippy.client.sources import (
+    BytesSource,
+    FileSource,
+    Source,
+    SpooledSource,
+    Walk,
+    file_error,
+    shown,
+    spool,
+    walk_directory,
+)
 from hippy.client.uri import Uri, parse_uri
 from hippy.clock import Clock, SystemClock
 from hippy.erasure.geometry import LOCAL, STANDARD, Profile, parse_profile
@@ -75,15 +86,21 @@ class AsyncClient:
     ) -> AsyncIterator[AsyncClient]:
         """Connect as ``credentials``, by default those of the login or of the running local network.
 
-        ``profile`` is ``auto``, a profile's name or ``k/n``. Raises ConfigError, UsageError, TemporaryError.
+        ``profile`` is ``auto``, a profile's name or ``k/n``. Credentials that were found also find the versions of
+        objects that earlier sessions have seen; given ones know of this session's only.
+
+        Raises ConfigError, UsageError, TemporaryError.
         """
         if profile != AUTO:
             parse_profile(profile)
-        found = credentials if credentials is not None else await asyncio.to_thread(find_credentials)
         # Chance spreads retries only; every key, salt and nonce comes from the machine's own randomness.
         chance = rng or random.Random()  # noqa: S311
-        async with open_session(found, clock or SystemClock(), chance, SeenRows()) as session:
-            yield cls(session, profile, progress or SilentProgress())
+        found, seen = await asyncio.to_thread(_found, credentials)
+        try:
+            async with open_session(found, clock or SystemClock(), chance, seen) as session:
+                yield cls(session, profile, progress or SilentProgress())
+        finally:
+            await asyncio.to_thread(seen.close)
 
     async def put(self, what: PathLike | bytes | BinaryIO, uri: str, *, if_absent: bool = False) -> PutResult:
         """Store a file, bytes or what a stream has; below a URI with a trailing slash under the file's name.
@@ -93,11 +110,15 @@ class AsyncClient:
         """
         target = parse_uri(uri)
         source, name = await asyncio.to_thread(_source_of, what)
-        if target.slash:
-            if name is None:
+        try:
+            if target.slash and name is None:
                 raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
-            target = target.below(name)
-        result = await self._put([(target, source)], if_absent=if_absent)
+            if target.slash and name is not None:
+                target = target.below(name)
+            result = await self._put([(target, source)], if_absent=if_absent)
+        finally:
+            if isinstance(source, SpooledSource):
+                source.file.close()
         if result.failures:
             raise result.failures[0].error
         return result
@@ -293,7 +314,7 @@ class AsyncClient:
                 if place.name in taken:
                     raise ConflictError("another file has this name in another Unicode form")
             except HippyError as error:
-                failures.append(Failure("/".join(target.components), error))
+                failures.append(Failure(shown(target.components), error))
                 continue
             taken.add(place.name)
             items.append(Item("/".join(target.components), place, source))
@@ -315,6 +336,14 @@ class AsyncClient:
         if totals.failures:
             raise totals.failures[0].error
         return GetResult(totals.files, totals.bytes, totals.segments, time.monotonic() - began)
+
+
+def _found(credentials: Credentials | None) -> tuple[Credentials, SeenRows]:
+    """Return whom to act as, and what to remember."""
+    if credentials is not None:
+        return credentials, SeenRows()
+    found = find_credentials()
+    return found, SeenRows(find_home().state / SEEN_FILE, found.network, found.account)
 
 
 def _source_of(what: PathLike | bytes | BinaryIO) -> tuple[Source, str | None]:

@@ -16,7 +16,7 @@ from hippy.client.home import Credentials
 from hippy.client.keys import AccountKeys
 from hippy.client.miners import Miners
 from hippy.client.prepare import Entropy
-from hippy.client.rows import SeenRows
+from hippy.client.seen import SeenRows
 from hippy.client.validator_api import ValidatorApi
 from hippy.clock import Clock
 from hippy.errors import ProtocolError

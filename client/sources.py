@@ -231,14 +231,14 @@ def walk_directory(root: Path, *, exclude: frozenset[str] = frozenset()) -> Walk
         except HippyError as error:
             if not place:
                 raise
-            failures.append(Failure("/".join(place), error))
+            failures.append(Failure(shown(place), error))
             continue
         for entry in entries:
             if entry.name in exclude:
                 continue
             components = (*place, entry.name)
             if entry.is_symlink():
-                symlinks.append("/".join(components))
+                symlinks.append(shown(components))
             elif entry.is_dir(follow_symlinks=False):
                 below.append(components)
             else:
@@ -259,7 +259,7 @@ def _entries(root: Path, place: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
 def _add_file(
     entry: os.DirEntry[str], components: tuple[str, ...], files: list[Found], failures: list[Failure]
 ) -> None:
-    label = "/".join(components)
+    label = shown(components)
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError as error:
@@ -272,6 +272,11 @@ def _add_file(
     files.append(Found(components, source))
 
 
+def shown(components: tuple[str, ...]) -> str:
+    """Return a path as it can be printed; a name may be any bytes, which Python keeps as lone surrogates."""
+    return "/".join(components).encode("utf-8", "backslashreplace").decode()
+
+
 def changed(path: str) -> TemporaryError:
     """Return the error for a file that did not stay what it was."""
     return TemporaryError(f"{path} changed while it was read", hint="put it again when nothing writes to it")
@@ -279,7 +284,7 @@ def changed(path: str) -> TemporaryError:
 
 def file_error(path: str, error: OSError) -> HippyError:
     """Return an error of the file system as one of ours."""
-    reason = f"cannot use {path}: {error.strerror or type(error).__name__}"
+    reason = f"cannot use {shown((path,))}: {error.strerror or type(error).__name__}"
     if isinstance(error, FileNotFoundError):
         return NotFoundError(reason)
     if isinstance(error, PermissionError):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from hippy.clock import Clock
-from hippy.errors import IntegrityError, ProtocolError, TemporaryError
+from hippy.errors import DeadlineError, IntegrityError, ProtocolError, TemporaryError, UnreachableError
 from hippy.ids import NetworkId, PublicKey, SegmentId
 from hippy.transport.client import Call, Http, Peer
 from hippy.wire.canonical import Message
@@ -102,7 +102,8 @@ class ValidatorApi:
             request_id=secrets.token_bytes(16), account=self._account, segment_id=segment_id, pieces=tuple(pieces)
         )
         call = Call("POST", "/v1/reallocate", request.encode(), answer_bytes_max=TICKETS_BYTES_MAX)
-        return await self._http.message(self.peer, call, TicketList)
+        lost = (UnreachableError, DeadlineError)  # other temporary errors are its answer: there is no other miner
+        return await self._again(lambda: self._http.message(self.peer, call, TicketList), lost)
 
     async def commit(self, segment: SegmentCommit) -> None:
         """Hand in the receipts of a segment; it is durable when this returns."""
@@ -191,13 +192,15 @@ class ValidatorApi:
         headers = {"Content-Type": CONTENT_TYPE}
         return Call("POST", target, body, headers=headers, answer_bytes_max=OBJECTS_BYTES_MAX)
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Make an attempt until it succeeds, fails for good, or ATTEMPTS are used up."""
+    async def _again(
+        self, attempt: Callable[[], Awaitable[T]], errors: tuple[type[TemporaryError], ...] = (TemporaryError,)
+    ) -> T:
+        """Make an attempt until it succeeds, fails with none of ``errors``, or ATTEMPTS are used up."""
         pause = FIRST_PAUSE_SECONDS
         for _ in range(ATTEMPTS - 1):
             try:
                 return await attempt()
-            except TemporaryError:
+            except errors:
                 await self._clock.sleep(pause * self._rng.uniform(0.5, 1.0))
                 pause *= 2
         return await attempt()

@@ -1,7 +1,7 @@
 """Accounts: class, quota and what is charged. Functions on a transaction.
 
 An account is charged n · piece_length when a segment is allocated and gets it back when the allocation is closed
-without a commit (PROTOCOL §3.1).
+without a commit (PROTOCOL §3.1), and for its current rows and their manifests (§3.4).
 """
 
 from __future__ import annotations

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hippy.errors import AuthError, HippyError, IntegrityError, NotFoundError, ProtocolError
+from hippy.errors import AuthError, HippyError, IntegrityError, NotFoundError, ProtocolError, QuotaError
 from hippy.hashing import digest
 from hippy.ids import ZERO_ID, MessageId, PublicKey
 from hippy.kv import Reader, Transaction
+from hippy.validator.accounts import charge, refund
 from hippy.validator.log import Home, append
 from hippy.validator.tables import DEAD, LIVE, MANIFEST, OWNER, StoredRow, get_row, name_key, reference_key
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
+from hippy.wire.log import AccountRecord
 from hippy.wire.object import OBJECTS_BYTES_MAX, Found, ObjectRow, ReadAnswer, ReadRequest, RowResult, WriteAnswer
 
 ANSWER_ROOM_BYTES: Final = OBJECTS_BYTES_MAX - 64 * 1024
@@ -69,12 +71,12 @@ def _check(row: ObjectRow, manifest: bytes, account: PublicKey, network: bytes, 
         raise IntegrityError("the manifest does not have the hash its row names")
 
 
-def write_rows(txn: Transaction, home: Home, rows: Sequence[CheckedRow], now: int) -> WriteAnswer:
-    """Write rows in order; return what became of each."""
+def write_rows(txn: Transaction, home: Home, terms: AccountRecord, rows: Sequence[CheckedRow], now: int) -> WriteAnswer:
+    """Write rows of one account in order; return what became of each."""
     results, written, room = list[RowResult](), list[ObjectRow](), CONFLICTS_BYTES_MAX
     for checked in rows:
         current = None if checked.refusal else get_row(txn, checked.key)
-        result = _verdict(txn, checked, current)
+        result = _verdict(txn, checked, current) or _charged(txn, terms, checked, current)
         if result is None:
             _replace(txn, checked, current)
             written.append(checked.row)
@@ -100,6 +102,26 @@ def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None) -> Row
     if any(txn.get(OWNER + segment_id) != row.account for segment_id in row.segment_ids):
         return _refused(NotFoundError("the row names a segment that this account has not committed"))
     return None
+
+
+def _charged(
+    txn: Transaction, terms: AccountRecord, checked: CheckedRow, current: StoredRow | None
+) -> RowResult | None:
+    """Charge a row that is about to be written, less the one it replaces; return the refusal if there is no room."""
+    change = _charge_of(checked.row) - (0 if current is None else _charge_of(current.row))
+    try:
+        if change > 0:
+            charge(txn, terms, change)
+        else:
+            refund(txn, terms.account, -change)
+    except QuotaError as error:
+        return _refused(error)
+    return None
+
+
+def _charge_of(row: ObjectRow) -> int:
+    """Return what a current row costs its account: itself and its manifest; a deletion costs nothing."""
+    return 0 if row.action == "delete" else len(row.encode()) + (row.manifest_length or 0)
 
 
 def _replace(txn: Transaction, checked: CheckedRow, current: StoredRow | None) -> None:

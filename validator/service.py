@@ -144,7 +144,7 @@ class Service:
 
     async def write(self, request: WriteRequest, manifests: Sequence[bytes], sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects``: a result for each row."""
-        await self._authorize(sender, request.account)
+        terms = await self._authorize(sender, request.account)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
         pairs, checked = pair_manifests(request.rows, manifests), list[CheckedRow]()
         while portion := list(islice(pairs, ROWS_PER_PORTION)):
@@ -153,7 +153,7 @@ class Service:
             )
 
         def store(txn: Transaction) -> bytes:
-            return write_rows(txn, self._home, checked, now).encode()
+            return write_rows(txn, self._home, terms, checked, now).encode()
 
         return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
 

@@ -59,20 +59,16 @@ def _say_ready(endpoint: object) -> None:
 
 
 def _log_to_stderr(level: str) -> None:
-    """Send all logging to stderr as one structured line per event."""
+    """Send all logging to stderr as one JSON object a line."""
     import logging
+    import time
 
-    import structlog
+    from pythonjsonlogger.json import JsonFormatter
 
-    formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ]
-    )
+    fields = "{asctime}{levelname}{name}{message}"
+    names = {"asctime": "time", "levelname": "level", "name": "logger"}
+    formatter = JsonFormatter(fields, "%Y-%m-%dT%H:%M:%SZ", style="{", rename_fields=names)
+    formatter.converter = time.gmtime
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)

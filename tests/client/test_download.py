@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from hippy.client.download import SegmentCache, SegmentData, SegmentFetcher
 from hippy.erasure.geometry import PIECE_BYTES_MAX
 from hippy.errors import TemporaryError
-from hippy.ids import SegmentId
+from hippy.ids import MessageId, PublicKey, Root, SegmentId
 from hippy.wire.segment import Holding, SegmentRecord, SegmentSpec
 
 
 def record(number: int) -> SegmentRecord:
     spec = SegmentSpec(
-        nonce=bytes([number]) * 16, roots=(b"1" * 32, b"2" * 32), data_length=1, piece_length=1, k=1, n=2
+        nonce=bytes([number]) * 16, roots=(Root(b"1" * 32), Root(b"2" * 32)), data_length=1, piece_length=1, k=1, n=2
     )
-    holding = Holding(index=0, ticket_id=b"t" * 32, miner=b"m" * 32, time=0, signature=bytes(64))
+    holding = Holding(index=0, ticket_id=MessageId(b"t" * 32), miner=PublicKey(b"m" * 32), time=0, signature=bytes(64))
     return SegmentRecord(
-        account=b"a" * 32,
+        account=PublicKey(b"a" * 32),
         spec=spec,
         pay_class="paid",
         committed_time=0,

@@ -92,3 +92,13 @@ def test_client_without_credentials_says_what_to_do(tmp_path: Path, monkeypatch:
         pass
     with pytest.raises(AttributeError):
         _ = hippy.client.NoSuchName
+
+
+@pytest.mark.usefixtures("login")
+def test_versions_seen_outlive_the_session() -> None:
+    for content in (b"one", b"two"):
+        with Client() as client:
+            client.put(content, "hippy://sync/seen")
+    assert (find_home().state / "seen.sqlite").exists()
+    with Client() as client:
+        assert client.head("hippy://sync/seen").version == 2

@@ -12,7 +12,7 @@ from hippy.client.validator_api import ATTEMPTS, ValidatorApi
 from hippy.endpoint import Endpoint
 from hippy.errors import ConflictError, HippyError, QuotaError, TemporaryError, UnreachableError
 from hippy.identity import Identity
-from hippy.ids import NetworkId
+from hippy.ids import MessageId, NetworkId, Root
 from hippy.testing.clock import VirtualClock
 from hippy.transport.client import Call, Http, Peer
 from hippy.wire.canonical import Message
@@ -23,8 +23,8 @@ from hippy.wire.segment import AllocateRequest, FailedPiece, SegmentSpec
 M = TypeVar("M", bound=Message)
 ACCOUNT = Identity.from_seed(b"a" * 32).public_key
 STATUS = AccountStatus(account=ACCOUNT, pay_class="paid", quota_bytes=1, used_bytes=0)
-SPEC = SegmentSpec(nonce=b"n" * 16, roots=(b"1" * 32, b"2" * 32), data_length=1, piece_length=1, k=1, n=2)
-PIECE = FailedPiece(index=0, ticket_id=b"t" * 32)
+SPEC = SegmentSpec(nonce=b"n" * 16, roots=(Root(b"1" * 32), Root(b"2" * 32)), data_length=1, piece_length=1, k=1, n=2)
+PIECE = FailedPiece(index=0, ticket_id=MessageId(b"t" * 32))
 
 
 class ScriptedHttp:
@@ -87,11 +87,12 @@ async def test_repeat_is_the_same_request_and_the_next_call_another() -> None:
     assert len(set(ids)) == 2
 
 
-async def test_reallocation_is_not_repeated_blindly() -> None:
-    clock, http = VirtualClock(), ScriptedHttp(TemporaryError("no other miner"))
-    with pytest.raises(TemporaryError):
+async def test_reallocation_is_repeated_only_when_its_answer_was_lost() -> None:
+    clock, http = VirtualClock(), ScriptedHttp(UnreachableError("away"), TemporaryError("no other miner"))
+    with pytest.raises(TemporaryError, match="no other miner"):
         await finish(api(http, clock).reallocate(SPEC.segment_id(ACCOUNT), [PIECE]), clock)
-    assert len(http.calls) == 1
+    assert len(http.calls) == 2
+    assert http.calls[0].body == http.calls[1].body
 
 
 async def test_buckets_are_what_the_validator_lists() -> None:

@@ -221,6 +221,16 @@ async def test_unreadable_file_is_told_while_others_go_on(client: AsyncClient, t
     assert [failure.path for failure in result.failures] == ["pipe"]
 
 
+async def test_names_the_network_cannot_hold_are_told_while_others_go_on(client: AsyncClient, tmp_path: Path) -> None:
+    for name in (b"good", b"not \xff utf-8", b"x" * 250):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"1")
+    result = await client.put_dir(tmp_path, "hippy://odd/names")
+    assert result.files == 1
+    assert sorted(failure.path for failure in result.failures) == ["names/not \\udcff utf-8", "names/" + "x" * 250]
+    for failure in result.failures:
+        assert f"{failure.path}: {failure.error}".encode()  # can be printed
+
+
 async def test_file_that_changes_under_the_reader_fails_alone(
     client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

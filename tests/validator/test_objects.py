@@ -12,7 +12,8 @@ from hippy.ids import SegmentId
 from hippy.kv import Database, open_database
 from hippy.validator.log import scan_log, verify_chain
 from hippy.validator.objects import CheckedRow, check_row, pair_manifests, read_rows, write_rows
-from hippy.validator.tables import MANIFEST, REFERENCE
+from hippy.validator.tables import MANIFEST, REFERENCE, USED, get_count
+from hippy.wire.log import AccountRecord
 from hippy.wire.object import OBJECTS_BYTES_MAX, ObjectRow, ReadAnswer, ReadRequest, RowResult
 from hippy.wire.parts import encode_parts
 from tests.validator.world import ACCOUNT, HOME, NETWORK, NOW, STRANGER, committed, component, row
@@ -23,10 +24,15 @@ def checked(one: ObjectRow, manifest: bytes = b"manifest") -> CheckedRow:
     return check_row(one, blob, ACCOUNT.public_key, NETWORK, NOW)
 
 
-async def write(database: Database, *rows: ObjectRow | CheckedRow) -> Sequence[RowResult]:
+async def write(database: Database, *rows: ObjectRow | CheckedRow, quota_bytes: int = 10**9) -> Sequence[RowResult]:
     ready = [each if isinstance(each, CheckedRow) else checked(each) for each in rows]
-    answer = await database.transact(lambda txn: write_rows(txn, HOME, ready, NOW))
+    terms = AccountRecord(account=ACCOUNT.public_key, pay_class="paid", quota_bytes=quota_bytes)
+    answer = await database.transact(lambda txn: write_rows(txn, HOME, terms, ready, NOW))
     return answer.results
+
+
+async def used_bytes(database: Database) -> int:
+    return await database.read(lambda reader: get_count(reader, USED + ACCOUNT.public_key))
 
 
 async def read(database: Database, *names: str) -> tuple[list[ObjectRow | None], list[bytes]]:
@@ -206,3 +212,23 @@ def row_of(found: ObjectRow | None) -> ObjectRow:
 def test_manifests_go_to_the_rows_that_announce_them() -> None:
     rows = [row("a"), row("b", manifest=None), row("c")]
     assert [blob for _, blob in pair_manifests(rows, [b"1", b"2"])] == [b"1", b"", b"2"]
+
+
+async def test_current_rows_and_their_manifests_are_charged(database: Database) -> None:
+    first = row("a", manifest=b"first")
+    second = row("a", manifest=b"a longer second", replaces=first)
+    await write(database, checked(first, b"first"))
+    assert await used_bytes(database) == len(first.encode()) + len(b"first")
+    await write(database, checked(second, b"a longer second"))
+    assert await used_bytes(database) == len(second.encode()) + len(b"a longer second")
+    await write(database, row("a", replaces=second, manifest=None))
+    assert await used_bytes(database) == 0
+
+
+async def test_row_above_the_quota_is_refused_and_changes_nothing(database: Database) -> None:
+    first, other = row("a", manifest=b"first"), row("b", manifest=b"other")
+    room = len(first.encode()) + len(b"first")
+    results = await write(database, checked(first, b"first"), checked(other, b"other"), quota_bytes=room)
+    assert statuses(results) == ["stored", "quota"]
+    assert await used_bytes(database) == room
+    assert await read(database, "b") == ([None], [])

@@ -110,7 +110,7 @@ async def test_segment_and_object_go_all_the_way_and_survive_a_restart(network: 
                 assert [result.status for result in results] == ["stored"]
                 segments = SegmentsRequest(segment_ids=(*(each.segment_id for each in commits), SegmentId(b"u" * 32)))
             answers.append([await client.post("/v1/segments", segments), await client.post("/v1/objects/read", read)])
-            assert (await client.status()).used_bytes == 2 * 4 * 500
+            assert (await client.status()).used_bytes == 2 * 4 * 500 + len(one.encode()) + len(b"manifest")
     assert answers[0] == answers[1]
     assert len(SegmentsAnswer.parse(answers[0][0]).segments) == 2
     found, manifests = parse_parts(ReadAnswer, answers[0][1])
