@@ -23,10 +23,16 @@ PAGES_MAX: Final = 100_000
 """Pages of one listing: 100 million objects."""
 
 
+def path_of(uri: Uri) -> str:
+    """Return the path in its bucket, as entries and failures name objects."""
+    return "/".join(uri.components)
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object below a prefix: its path relative to it, its place and its checked row."""
+    """An object below a prefix: its path in the bucket and relative to the prefix, its place and its checked row."""
 
+    path: str
     components: tuple[str, ...]
     place: Place
     row: ObjectRow
@@ -45,7 +51,7 @@ class Listing:
         Raises IntegrityError when the validator serves anything but what was written.
         """
         root = self._place(prefix)
-        found = [self._listed(root, row) async for page in self._pages(root, deep=True) for row in page.rows]
+        found = [self._listed(prefix, root, row) async for page in self._pages(root, deep=True) for row in page.rows]
         return sorted(found, key=lambda listed: listed.components)
 
     async def entries(self, prefix: Uri, *, recursive: bool) -> list[Entry]:
@@ -56,9 +62,9 @@ class Listing:
         entries: list[Entry] = []
         directories: set[str] = set()
         async for page in self._pages(root, deep=False):
-            entries += [self._entry(self._listed(root, row)) for row in page.rows]
+            entries += [self._entry(self._listed(prefix, root, row)) for row in page.rows]
             directories |= {open_child(self._session.keys, root, each)[0] for each in page.prefixes}
-        entries += [Entry(name, is_dir=True) for name in directories]
+        entries += [Entry(path_of(prefix.below(name)), is_dir=True) for name in directories]
         return sorted(entries, key=lambda entry: (entry.path, entry.is_dir))
 
     async def object_itself(self, target: Uri) -> list[Entry]:
@@ -67,7 +73,7 @@ class Listing:
             return []
         place = self._place(target)
         (found,) = await self._rows.read([place])
-        return [self._entry(Listed((target.name,), place, found.row))] if found is not None else []
+        return [self._entry(Listed(path_of(target), (target.name,), place, found.row))] if found is not None else []
 
     def _place(self, uri: Uri) -> Place:
         return seal_path(self._session.keys, uri.bucket, uri.components)
@@ -84,13 +90,13 @@ class Listing:
             after = page.after
         raise ProtocolError("the validator's listing does not end")
 
-    def _listed(self, root: Place, row: ObjectRow) -> Listed:
+    def _listed(self, prefix: Uri, root: Place, row: ObjectRow) -> Listed:
         depth = len(root.name)
         if row.bucket != root.bucket or row.name[:depth] != root.name or row.action != "put":
             raise IntegrityError("the validator listed the row of another directory")
         components, place = open_path(self._session.keys, root, row.name[depth:])
         self._rows.check(place, row)
-        return Listed(components, place, row)
+        return Listed(path_of(prefix.below(*components)), components, place, row)
 
     def head(self, listed: Listed) -> Head:
         """Return what a listed object's row tells of it."""
@@ -99,7 +105,7 @@ class Listing:
     def _entry(self, listed: Listed) -> Entry:
         head = self.head(listed)
         return Entry(
-            "/".join(listed.components),
+            listed.path,
             is_dir=False,
             size=head.size,
             mode=head.mode,

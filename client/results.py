@@ -9,7 +9,10 @@ from hippy.errors import HippyError
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One file that was left out, and why; the others went on."""
+    """One file that was left out, and why; the others went on.
+
+    ``path`` is relative to the directory that was put, else the path in the bucket. It can always be printed.
+    """
 
     path: str
     error: HippyError
@@ -49,7 +52,10 @@ class DeleteResult:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a listing: an object, or a directory (then without the other fields)."""
+    """One line of a listing: an object, or a directory (then without the other fields).
+
+    ``path`` is the whole path in the bucket, without a slash at either end.
+    """
 
     path: str
     is_dir: bool

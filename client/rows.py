@@ -70,6 +70,8 @@ class _Pending:
     before: SeenRow = FIRST
     row: ObjectRow | None = field(default=None)
     sealed: bytes | None = None
+    is_lost: bool = False
+    """Another row is in its place, and we were not told which."""
 
 
 class Rows:
@@ -91,6 +93,7 @@ class Rows:
         for _ in range(WRITE_ROUNDS_MAX):
             for batch in self._batches(pending):
                 await self._write_batch(batch, errors, if_absent=if_absent)
+            await self._look_up([item for item in pending if item.is_lost], errors, if_absent=if_absent)
             pending = [item for item in pending if item.row is None and errors[item.position] is None]
             if not pending:
                 return errors
@@ -208,6 +211,14 @@ class Rows:
             except HippyError as error:
                 errors[item.position] = error
 
+    async def _look_up(self, lost: Sequence[_Pending], errors: list[HippyError | None], *, if_absent: bool) -> None:
+        """Read which rows are in the place of drafts that lost a race."""
+        found = await self.read([item.draft.place for item in lost])
+        for item, current in zip(lost, found, strict=True):
+            item.before, item.is_lost = self._session.seen.get(item.draft.place), False
+            if if_absent and current is not None:
+                errors[item.position] = _is_there()
+
     def _take(self, item: _Pending, result: RowResult, *, if_absent: bool) -> None:
         """Note a stored row; prepare a draft that lost a race for the next round; raise what ends it."""
         assert item.row is not None
@@ -218,12 +229,17 @@ class Rows:
             case "refused":
                 raise from_wire(result.code or "internal", result.message or "the validator refused the row")
             case "conflict":
-                if result.current is None:
-                    raise IntegrityError("the validator no longer has an object that it served before")
-                item.before = self.check(place, result.current)
                 item.row = None
+                if result.current is None:  # an answer carries a limited number of them
+                    item.is_lost = True
+                    return
+                item.before = self.check(place, result.current)
                 if if_absent and result.current.action == "put":
-                    raise ConflictError("an object is there already", hint="choose another name, or allow overwriting")
+                    raise _is_there()
+
+
+def _is_there() -> ConflictError:
+    return ConflictError("an object is there already", hint="choose another name, or allow overwriting")
 
 
 def _read_batch(places: Sequence[Place]) -> list[Place]:

@@ -18,12 +18,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from hippy.client.get import Getter, Wanted
 from hippy.client.home import Credentials, find_credentials, find_home
-from hippy.client.listing import Listed, Listing
+from hippy.client.listing import Listed, Listing, path_of
 from hippy.client.names import Place, open_bucket, seal_path
 from hippy.client.progress import Progress, SilentProgress
 from hippy.client.put import Item, Putter
@@ -61,6 +62,15 @@ EntryList = list[Entry]
 NameList = list[str]
 EntryFailures = list[Failure]
 """Named here, because inside the class ``list`` is the method."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Something to store; ``label`` names it in failures."""
+
+    label: str
+    target: Uri
+    source: Source
 
 
 class AsyncClient:
@@ -115,7 +125,7 @@ class AsyncClient:
                 raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
             if target.slash and name is not None:
                 target = target.below(name)
-            result = await self._put([(target, source)], if_absent=if_absent)
+            result = await self._put([_Given(path_of(target), target, source)], if_absent=if_absent)
         finally:
             if isinstance(source, SpooledSource):
                 source.file.close()
@@ -132,7 +142,7 @@ class AsyncClient:
         """
         target = parse_uri(uri)
         walk = await asyncio.to_thread(walk_directory, Path(directory), exclude=frozenset(exclude))
-        found = [(target.below(*file.components), file.source) for file in walk.files]
+        found = [_Given(shown(file.components), target.below(*file.components), file.source) for file in walk.files]
         return await self._put(found, if_absent=if_absent, walk=walk)
 
     async def get(self, uri: str) -> bytes:
@@ -182,7 +192,7 @@ class AsyncClient:
         return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*gone, *totals.failures))
 
     async def list(self, uri: str, *, recursive: bool = False) -> EntryList:
-        """Return what is below a URI: its children, or with ``recursive`` every object; paths are relative to it.
+        """Return what is below a URI: its children, or with ``recursive`` every object, by its path in the bucket.
 
         A URI of an object lists that object. Raises NotFoundError when there is nothing.
         """
@@ -203,7 +213,7 @@ class AsyncClient:
         found = await self._rows.read_one(place, label)
         manifest = found.manifest
         return Entry(
-            parse_uri(uri).name,
+            path_of(parse_uri(uri)),
             is_dir=False,
             size=manifest.size,
             mode=manifest.mode,
@@ -220,7 +230,7 @@ class AsyncClient:
         target = parse_uri(uri)
         if recursive:
             listed = await self._listing.below(target)
-            labels = ["/".join(entry.components) for entry in listed]
+            labels = [entry.path for entry in listed]
             drafts = [Draft(entry.place, None) for entry in listed]
         else:
             labels, drafts = [], []
@@ -275,7 +285,7 @@ class AsyncClient:
         """Return what to get of listed objects; those that were deleted meanwhile are added to ``gone``."""
         wanted = []
         for entry, found in zip(listed, await self._rows.read([each.place for each in listed]), strict=True):
-            label = "/".join(entry.components)
+            label = entry.path
             if found is None:
                 gone.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
             else:
@@ -286,11 +296,9 @@ class AsyncClient:
         self._progress.stage(stage)
         self._progress.total(total_bytes)
 
-    async def _put(
-        self, found: Sequence[tuple[Uri, Source]], *, if_absent: bool, walk: Walk | None = None
-    ) -> PutResult:
+    async def _put(self, given: Sequence[_Given], *, if_absent: bool, walk: Walk | None = None) -> PutResult:
         began = time.monotonic()
-        items, failures = self._items(found)
+        items, failures = self._items(given)
         self._begin("uploading", sum(item.source.size for item in items))
         putter = Putter(self._session, await self.profile(), self._progress, if_absent=if_absent)
         totals = await putter.run(items)
@@ -304,20 +312,20 @@ class AsyncClient:
             symlinks=walk.symlinks if walk else (),
         )
 
-    def _items(self, found: Sequence[tuple[Uri, Source]]) -> tuple[Sequence[Item], Sequence[Failure]]:
+    def _items(self, given: Sequence[_Given]) -> tuple[Sequence[Item], Sequence[Failure]]:
         """Return what can be stored; names that are no names in the network, or come twice, are failures."""
         items, failures = [], []
         taken: set[tuple[bytes, ...]] = set()
-        for target, source in found:
+        for each in given:
             try:
-                place = seal_path(self._session.keys, target.bucket, target.components)
+                place = seal_path(self._session.keys, each.target.bucket, each.target.components)
                 if place.name in taken:
                     raise ConflictError("another file has this name in another Unicode form")
             except HippyError as error:
-                failures.append(Failure(shown(target.components), error))
+                failures.append(Failure(each.label, error))
                 continue
             taken.add(place.name)
-            items.append(Item("/".join(target.components), place, source))
+            items.append(Item(each.label, place, each.source))
         return items, failures
 
     def _object(self, uri: str) -> tuple[Place, str]:

@@ -94,7 +94,7 @@ class Network:
         """Of an account with room for everything a test stores."""
 
         self.poor_credentials: Credentials
-        """Of an account with room for nothing but rows."""
+        """Of an account with room for small objects only."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
@@ -170,7 +170,7 @@ class Network:
     def _validator_settings(self) -> ValidatorSettings:
         keyfile = self.folder / "validator-hotkey"
         save_keyfile(self._validator, keyfile)
-        accounts = {"account": 2**33, "poor": 1000}
+        accounts = {"account": 2**33, "poor": 100_000}
         return ValidatorSettings(
             network=f"local:{self.folder}",
             netuid=NETUID,

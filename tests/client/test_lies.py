@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from hippy.client.sdk import AsyncClient
-from hippy.errors import AuthError, HippyError, IntegrityError, ProtocolError
+from hippy.errors import AuthError, ConflictError, HippyError, IntegrityError, ProtocolError
 from hippy.wire.canonical import Message
 from hippy.wire.node import Directory
-from hippy.wire.object import ListAnswer, ObjectRow, ReadAnswer
+from hippy.wire.object import ListAnswer, ObjectRow, ReadAnswer, WriteAnswer
 from hippy.wire.parts import encode_parts, parse_parts
 from hippy.wire.segment import SegmentsAnswer, TicketList
 from tests.client.network import Alter, Network, lying_validator
@@ -113,6 +113,24 @@ async def test_unaltered_answers_pass_the_same_way(network: Network) -> None:
     async with talking_through(network, lambda _, body: body) as client:
         await client.put(DATA, "hippy://lies/true")
         assert await client.get("hippy://lies/true") == DATA
+
+
+def without_current(body: bytes) -> bytes:
+    """The answer to a write that lost races, too many to say which rows were first."""
+    answer = WriteAnswer.parse(body)
+    results = tuple(result.model_copy(update={"current": None}) for result in answer.results)
+    return answer.model_copy(update={"results": results}).encode()
+
+
+async def test_lost_race_is_run_again_even_when_the_answer_does_not_say_who_was_first(network: Network) -> None:
+    async with AsyncClient.open(network.credentials) as client:
+        await client.put(b"first", "hippy://lies/race")
+    async with talking_through(network, on("/v1/objects", without_current)) as client:
+        with pytest.raises(ConflictError):
+            await client.put(b"second", "hippy://lies/race", if_absent=True)
+    async with talking_through(network, on("/v1/objects", without_current)) as client:
+        await client.put(b"second", "hippy://lies/race")
+        assert await client.get("hippy://lies/race") == b"second"
 
 
 class Tape:

@@ -14,6 +14,7 @@ import pytest
 
 from hippy.client.buffers import BufferPool
 from hippy.client.prepare import FileReading
+from hippy.client.progress import SilentProgress
 from hippy.client.results import PutResult
 from hippy.client.sdk import AsyncClient
 from hippy.errors import (
@@ -191,7 +192,7 @@ async def test_directory_comes_back_with_modes_and_times(client: AsyncClient, tm
         assert after.read_bytes() == before.read_bytes()
         assert (after.stat().st_mode, after.stat().st_mtime_ns) == (before.stat().st_mode, before.stat().st_mtime_ns)
     assert {entry.path for entry in await client.list("hippy://tree/t", recursive=True)} == {
-        unicodedata.normalize("NFC", name) for name in names
+        unicodedata.normalize("NFC", f"t/{name}") for name in names
     }
 
 
@@ -226,7 +227,7 @@ async def test_names_the_network_cannot_hold_are_told_while_others_go_on(client:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"1")
     result = await client.put_dir(tmp_path, "hippy://odd/names")
     assert result.files == 1
-    assert sorted(failure.path for failure in result.failures) == ["names/not \\udcff utf-8", "names/" + "x" * 250]
+    assert sorted(failure.path for failure in result.failures) == ["not \\udcff utf-8", "x" * 250]
     for failure in result.failures:
         assert f"{failure.path}: {failure.error}".encode()  # can be printed
 
@@ -245,8 +246,8 @@ async def test_file_that_changes_under_the_reader_fails_alone(
     monkeypatch.setattr(BufferPool, "take", take_late)
     result = await client.put_dir(tmp_path, "hippy://odd/u")
     assert result.files == 2
-    assert [(failure.path, type(failure.error)) for failure in result.failures] == [("u/b", TemporaryError)]
-    assert {entry.path for entry in await client.list("hippy://odd/u")} == {"a", "c"}
+    assert [(failure.path, type(failure.error)) for failure in result.failures] == [("b", TemporaryError)]
+    assert {entry.path for entry in await client.list("hippy://odd/u")} == {"u/a", "u/c"}
 
 
 async def test_overwritten_object_is_the_new_one_and_versions_count(client: AsyncClient, network: Network) -> None:
@@ -288,7 +289,9 @@ async def test_listing_folds_directories_or_shows_everything(client: AsyncClient
         await client.put(b"123", f"hippy://list/{name}")
     assert [(e.path, e.is_dir) for e in await client.list("hippy://list/")] == [("d", True), ("x", False)]
     assert [e.path for e in await client.list("hippy://list", recursive=True)] == ["d/e/z", "d/y", "x"]
-    assert [(e.path, e.size) for e in await client.list("hippy://list/d/y")] == [("y", 3)]
+    assert [(e.path, e.size) for e in await client.list("hippy://list/d/y")] == [("d/y", 3)]
+    assert [(e.path, e.is_dir) for e in await client.list("hippy://list/d/")] == [("d/e", True), ("d/y", False)]
+    assert (await client.head("hippy://list/d/y")).path == "d/y"
     assert "list" in await client.buckets()
 
 
@@ -306,6 +309,33 @@ async def test_stream_is_stored_and_written(client: AsyncClient) -> None:
     await client.put(io.BytesIO(data), "hippy://streams/x")
     await client.get_to("hippy://streams/x", out)
     assert out.getvalue() == data
+
+
+class Counting(SilentProgress):
+    """Adds up what it hears."""
+
+    def __init__(self) -> None:
+        self.totals: list[int | None] = []
+        self.moved = 0
+
+    def total(self, total_bytes: int | None) -> None:
+        self.totals.append(total_bytes)
+
+    def advance(self, moved_bytes: int) -> None:
+        self.moved += moved_bytes
+
+
+async def test_progress_ends_at_its_total(network: Network, tmp_path: Path) -> None:
+    sizes = (0, 10, 5000, SEGMENT + 1)
+    for size in sizes:
+        (tmp_path / f"in{size}").write_bytes(data_of(size))
+    putting, getting = Counting(), Counting()
+    async with AsyncClient.open(network.credentials, progress=putting) as client:
+        await client.put_dir(tmp_path, "hippy://progress/t")
+    async with AsyncClient.open(network.credentials, progress=getting) as client:
+        await client.get_dir("hippy://progress/t", tmp_path / "out")
+    for heard in (putting, getting):
+        assert (heard.totals, heard.moved) == ([sum(sizes)], sum(sizes))
 
 
 async def test_range_is_the_slice(client: AsyncClient) -> None:
@@ -366,7 +396,7 @@ async def test_account_without_room_is_told_by_quota(network: Network) -> None:
     async with AsyncClient.open(network.poor_credentials) as poor:
         with pytest.raises(QuotaError):
             await poor.put(data_of(100_000), "hippy://b/x")
-        await poor.put(b"small", "hippy://b/small")  # inline takes no room
+        await poor.put(b"small", "hippy://b/small")
         assert await poor.get("hippy://b/small") == b"small"
 
 
