@@ -132,14 +132,22 @@ class Getter:
                 self.totals.bytes += item.manifest.size
 
     async def _get(self, item: Wanted, cache: SegmentCache) -> None:
-        manifest = item.manifest
-        writing = _Writing(await asyncio.to_thread(item.make_sink), manifest)
+        """Bring one file back; a short one costs a single visit to a worker thread."""
+        extents = item.manifest.extents or ()
+        if len(extents) > 1:
+            await self._get_long(item, cache)
+        elif extents:
+            async with cache.segment(extents[0].segment_id) as data:
+                await asyncio.to_thread(_write_short, item, data)
+            self._progress.advance(item.manifest.size)
+        else:
+            await asyncio.to_thread(_write_short, item, None)
+            self._progress.advance(item.manifest.size)
+
+    async def _get_long(self, item: Wanted, cache: SegmentCache) -> None:
+        writing = _Writing(await asyncio.to_thread(item.make_sink), item.manifest)
         try:
-            if manifest.content is not None:
-                await asyncio.to_thread(writing.take, manifest.content)
-                self._progress.advance(manifest.size)
-            else:
-                await _in_turn(cache, manifest, writing.decrypt, self._progress.advance)
+            await _in_turn(cache, item.manifest, writing.decrypt, self._progress.advance)
             await asyncio.to_thread(writing.finish)
         finally:
             await asyncio.to_thread(writing.sink.abandon)
@@ -173,6 +181,20 @@ class _Writing:
         if self._hasher.digest() != self._manifest.hash:
             raise IntegrityError("the file's hash is not the one in its manifest; nothing was written")
         self.sink.commit(self._manifest)
+
+
+def _write_short(item: Wanted, data: SegmentData | None) -> None:
+    """Write a file that is inline, or one extent of the segment ``data``; runs in a worker thread."""
+    writing = _Writing(item.make_sink(), item.manifest)
+    try:
+        if data is None:
+            writing.take(item.manifest.content or b"")
+        for extent in item.manifest.extents or ():
+            assert data is not None
+            writing.decrypt(data, extent)
+        writing.finish()
+    finally:
+        writing.sink.abandon()
 
 
 @dataclass(frozen=True, slots=True)

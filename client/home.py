@@ -136,13 +136,14 @@ def load_credentials(path: Path) -> Credentials:
 
 
 def find_credentials(environ: Mapping[str, str] | None = None) -> Credentials:
-    """Return the login's credentials, else those of the local network that HIPPY_NET or the state names.
+    """Return the credentials to act under.
 
+    Those of the network HIPPY_NET names, else the login's, else those of the local network that was started last.
     Raises ConfigError when there are none.
     """
     env = os.environ if environ is None else environ
     home = find_home(env)
-    if home.credentials.exists():
+    if home.credentials.exists() and not env.get("HIPPY_NET"):
         return load_credentials(home.credentials)
     directory = find_local_network(env)
     if directory is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,21 +48,18 @@ def get(source: str, destination: str, recursive: bool, as_json: bool) -> int:
 @click.command()
 @click.argument("source", metavar="hippy://BUCKET/PATH")
 def cat(source: str) -> int:
-    """Write an object to standard output, once it is whole and its hash is right."""
+    """Write an object to standard output.
+
+    Every piece is checked before it is written; the hash of the whole comes last, so look at the exit code.
+    """
     return _write_out(source)
 
 
 def _write_out(source: str) -> int:
-    with tempfile.TemporaryDirectory(prefix="hippy-") as directory:
-        path = Path(directory) / "object"
+    async def work(client: AsyncClient) -> GetResult:
+        return await client.get_to(source, sys.stdout.buffer)
 
-        async def work(client: AsyncClient) -> GetResult:
-            return await client.get_file(source, path)
-
-        with_client(work)
-        with path.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer, 1024 * 1024)
-        sys.stdout.buffer.flush()
+    with_client(work)
     return 0
 
 

@@ -92,12 +92,22 @@ def test_home_follows_xdg_and_hippy_home_overrides_it() -> None:
     assert find_home({**xdg, "HIPPY_HOME": "/o"}).state == Path("/o/state")
 
 
-def test_login_comes_before_a_local_network(tmp_path: Path) -> None:
+def test_login_comes_before_the_network_that_was_started_last(tmp_path: Path) -> None:
+    env = {"HIPPY_HOME": str(tmp_path / "home")}
+    home = find_home(env)
+    save_credentials(network_credentials(tmp_path / "net"), make())
+    home.state.mkdir(parents=True)
+    home.local_network.write_text(f"{tmp_path / 'net'}\n")
+    assert find_credentials(env) == make()
+    save_credentials(home.credentials, make(b"\x09" * 32))
+    assert find_credentials(env) == make(b"\x09" * 32)
+
+
+def test_a_network_that_is_asked_for_by_name_comes_before_the_login(tmp_path: Path) -> None:
     env = {"HIPPY_HOME": str(tmp_path / "home"), "HIPPY_NET": str(tmp_path / "net")}
+    save_credentials(find_home(env).credentials, make(b"\x09" * 32))
     save_credentials(network_credentials(tmp_path / "net"), make())
     assert find_credentials(env) == make()
-    save_credentials(find_home(env).credentials, make(b"\x09" * 32))
-    assert find_credentials(env) == make(b"\x09" * 32)
 
 
 def test_pointer_file_leads_to_the_running_local_network(tmp_path: Path) -> None:
