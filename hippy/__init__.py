@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hippy.version import __version__
+
 if TYPE_CHECKING:
     from hippy.client import AsyncClient, Client
     from hippy.errors import HippyError
 
-__version__ = "0.1.0"
 __all__ = ["AsyncClient", "Client", "HippyError", "__version__"]
 
 

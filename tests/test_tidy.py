@@ -204,7 +204,7 @@ def test_init_holds_a_docstring_and_exports_only() -> None:
 
 def test_version_is_the_one_of_the_distribution() -> None:
     project = tomllib.loads(text("pyproject.toml"))["project"]
-    assert f'__version__ = "{project["version"]}"' in text("hippy/__init__.py")
+    assert f'__version__ = "{project["version"]}"' in text("hippy/version.py")
 
 
 @pytest.mark.parametrize(("library", "home"), ONLY_IMPORTER.items())

@@ -14,8 +14,8 @@ from typing import Final, NoReturn
 
 import click
 
-from hippy import __version__
 from hippy.errors import HippyError
+from hippy.version import __version__
 
 EXIT_INTERRUPTED: Final = 130
 

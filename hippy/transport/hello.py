@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from hippy import __version__
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import ProtocolError
@@ -18,6 +17,7 @@ from hippy.identity import Identity, ss58_encode
 from hippy.ids import ZERO_ID, NetworkId, PublicKey, id_from_hex
 from hippy.transport.client import Call, Http, Peer
 from hippy.transport.server import Route, message_response
+from hippy.version import __version__
 from hippy.wire.canonical import check_time
 from hippy.wire.node import PROTOCOL_VERSION, EncryptionKey, Hello, Role
 
