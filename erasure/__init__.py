@@ -1,1 +1,1 @@
-"""The erasure code: any k of n pieces bring a segment back (DESIGN §5). Start at hippy.erasure.codec."""
+"""The erasure code: any k of n pieces bring a segment back (PROTOCOL §2). Start at hippy.erasure.codec."""

@@ -1,6 +1,6 @@
 """How many pieces there are, how long they are, and when losing some of them matters.
 
-Owns the limits of a code, the profiles of DESIGN §5 and the arithmetic between a segment's data and its
+Owns the limits of a code, the named profiles and the arithmetic between a segment's data and its
 pieces. Leaves the computing of pieces to hippy.erasure.codec and the choice of a default profile (it depends
 on how many miners are alive) to the client.
 
@@ -26,7 +26,7 @@ PIECES_MAX: Final = 255
 """Pieces of one segment: k and n travel as one byte each (PROTOCOL §2) and zfec's field has 256 elements."""
 
 PIECE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Bytes of one piece: a segment is k pieces of at most this (DESIGN §4)."""
+"""Bytes of one piece: a segment is k pieces of at most this (PROTOCOL §0)."""
 
 _SPELLING: Final = re.compile(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})")
 
@@ -72,7 +72,7 @@ class Profile:
 
     @property
     def commit_min(self) -> int:
-        """Receipts a commit needs: one more than would be repaired at once (DESIGN §5)."""
+        """Receipts a commit needs: one more than would be repaired at once (PROTOCOL §3.3)."""
         return min(self.repair_threshold + 1, self.n)
 
 
@@ -87,13 +87,14 @@ PROFILES: Final[dict[str, Profile]] = {
     "compact": COMPACT,
     "local": LOCAL,
 }
-"""The named profiles of DESIGN §5."""
+"""The named profiles. 10/24: data that must not be lost; 10/30: while churn is high; 16/24: data that can be made
+again; 4/8: a local network."""
 
 _BY_CODE: Final = {(profile.k, profile.n): profile for profile in PROFILES.values()}
 
 
 def general_threshold(k: int, n: int) -> int:
-    """Return the repair threshold where no profile names one (DESIGN §5)."""
+    """Return the repair threshold where no profile names one (PROTOCOL §2)."""
     return min(k + -(-(n - k) // 2) + 1, max(k, n - 2))
 
 

@@ -24,7 +24,6 @@ MessageId = NewType("MessageId", bytes)
 
 ID_BYTES: Final = 32
 ZERO_ID: Final = bytes(ID_BYTES)
-U64_MAX: Final = 2**64 - 1
 
 
 def id_from_hex(text: str) -> bytes:

@@ -1,22 +1,30 @@
 """Settings of a node: one TOML file, environment variables over it, every fault named.
 
 Each role subclasses :class:`NodeSettings` in its own ``settings`` module and loads it with
-:func:`load_settings`. This is the only place besides hippy.wire where pydantic is at work; the bare client has
-no need of it.
+:func:`load_settings`. The bare client has no need of this module, nor of pydantic-settings.
 """
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from hippy.errors import ConfigError
+from hippy.endpoint import Endpoint
+from hippy.errors import ConfigError, ProtocolError
 
 SETTINGS_BYTES_MAX = 1024 * 1024
+
+
+def _numeric(host: str) -> str:
+    """Refuse names: what a node publishes is an address, and no resolver is ever asked."""
+    try:
+        return Endpoint(host, 1).host
+    except ProtocolError as error:
+        raise ValueError(error.message) from None
 
 
 class NodeSettings(BaseSettings):
@@ -28,7 +36,7 @@ class NodeSettings(BaseSettings):
     """``local:DIR`` joins the local network in DIR."""
 
     netuid: Annotated[int, Field(ge=0, le=65_535)] = 1
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_numeric)] = "127.0.0.1"
     """The numeric address to listen on and to publish."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
@@ -38,7 +46,7 @@ class NodeSettings(BaseSettings):
     """The unencrypted hotkey, as the chain SDK's wallet keeps it."""
 
     data_dir: Path
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,6 @@
 """Durable files: written beside, synced, renamed into place; and what a failing disk is called. Blocking.
 
-The order is the whole point (DESIGN §9): a name appears only after its bytes are on disk, and whoever calls
+The order is the whole point: a name appears only after its bytes are on disk, and whoever calls
 :func:`publish` may say so to others once it returned.
 """
 

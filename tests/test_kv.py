@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hippy.errors import ConfigError, TemporaryError
-from hippy.kv import Database, RocksDatabase, Transaction, open_database
+from hippy.kv import Database, Reader, RocksDatabase, Transaction, open_database
 from hippy.testing.kv import MemoryDatabase
 from hippy.testing.kv_contract import DatabaseContract, fill, increment, rows, stored
 
@@ -145,6 +145,39 @@ async def test_closed_database_says_so_instead_of_hanging(tmp_path: Path) -> Non
         await asyncio.wait_for(database.transact(increment), 5)
     with pytest.raises(TemporaryError):
         await rows(database)
+
+
+async def test_a_read_sees_one_state_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "db") as database:
+        await database.transact(lambda txn: txn.put(b"live/x", b"old"))
+        looked, written = threading.Event(), threading.Event()
+
+        def look(reader: Reader) -> tuple[bytes | None, list[bytes], bytes | None]:
+            before = reader.get(b"live/x")
+            looked.set()
+            assert written.wait(5)
+            return before, [key for key, _ in reader.scan(b"")], reader.get(b"dead/x")
+
+        def move(txn: Transaction) -> None:
+            txn.delete(b"live/x")
+            txn.put(b"dead/x", b"new")
+
+        reading = asyncio.create_task(database.read(look))
+        assert await asyncio.to_thread(looked.wait, 5)
+        await database.transact(move)
+        written.set()
+        assert await reading == (b"old", [b"live/x"], None)
+        assert await database.read(lambda reader: reader.get(b"dead/x")) == b"new"
+
+
+async def test_scans_of_one_read_do_not_disturb_each_other(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "db") as database:
+        await fill(database, [b"k%d" % number for number in range(5)])
+
+        def look(reader: Reader) -> list[tuple[bytes, bytes | None, int]]:
+            return [(key, reader.get(b"k0"), len(list(reader.scan(b"k", key)))) for key, _ in reader.scan(b"k")]
+
+        assert await database.read(look) == [(b"k%d" % number, b"k0!", 4 - number) for number in range(5)]
 
 
 async def test_cancelled_waiter_does_not_disturb_the_others(tmp_path: Path) -> None:

@@ -42,17 +42,26 @@ def terms_of(reader: Reader, account: PublicKey, unpaid_quota_bytes: int) -> Acc
     return AccountRecord(account=account, pay_class="unpaid", quota_bytes=unpaid_quota_bytes)
 
 
-def charge(txn: Transaction, terms: AccountRecord, size: int) -> None:
-    """Charge ``size`` bytes.
+def check_room(reader: Reader, terms: AccountRecord, size: int) -> int:
+    """Return the bytes used now.
 
-    Raises QuotaError when the account has no room for them.
+    Raises QuotaError when the account has no room for ``size`` more.
     """
-    used = get_count(txn, USED + terms.account)
+    used = get_count(reader, USED + terms.account)
     if used + size > terms.quota_bytes:
         raise QuotaError(
             f"{size} bytes are needed, {max(0, terms.quota_bytes - used)} of {terms.quota_bytes} are free",
             hint="a file needs n/k times its size; ask the validator's operator for more quota",
         )
+    return used
+
+
+def charge(txn: Transaction, terms: AccountRecord, size: int) -> None:
+    """Charge ``size`` bytes.
+
+    Raises QuotaError when the account has no room for them.
+    """
+    used = check_room(txn, terms, size)
     put_count(txn, USED + terms.account, used + size)
 
 

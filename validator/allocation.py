@@ -7,7 +7,7 @@ it without a commit gives the charge back and is a log record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -42,6 +42,10 @@ COMMIT_GRACE_SECONDS: Final = 600
 
 CLOSE_AFTER_SECONDS: Final = 3600
 MOVES_PER_INDEX_MAX: Final = 3
+
+
+class AllocationChangedError(ConflictError):
+    """What was drawn for an allocation no longer fits it; draw again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,11 @@ def check_request(request: AllocateRequest, now: int) -> list[SegmentId]:
     if len(set(ids)) != len(ids):
         raise ProtocolError("a request names each segment once")
     return ids
+
+
+def charged_bytes(specs: Iterable[SegmentSpec]) -> int:
+    """Return what these segments cost their account: n · piece_length each."""
+    return sum(spec.n * spec.piece_length for spec in specs)
 
 
 def usable(allocation: Allocation | None, now: int) -> bool:
@@ -196,6 +205,10 @@ def check_moves(home: Home, allocation: Allocation, pieces: Sequence[FailedPiece
     for piece in pieces:
         if piece.ticket_id != ticket_id(home, allocation, piece.index):
             raise ConflictError(f"piece {piece.index} has another ticket by now", hint="allocate again to see it")
+    _check_count(allocation, indices)
+
+
+def _check_count(allocation: Allocation, indices: Sequence[int]) -> None:
     total = sum(allocation.moves) + len(indices)
     if total > max(1, allocation.spec.n // 4) or any(allocation.moves[i] >= MOVES_PER_INDEX_MAX for i in indices):
         raise TemporaryError("too many pieces of this segment were given to other miners", hint="try again later")
@@ -211,10 +224,10 @@ def move(
 ) -> Allocation:
     """Give pieces of the allocation as it was ``seen`` to other miners; return it as it is now.
 
-    Raises ConflictError when it changed meanwhile.
+    Raises AllocationChangedError when another piece of it moved meanwhile, or it ended.
     """
     if get_allocation(txn, seen.segment_id) != seen:
-        raise ConflictError("the allocation changed meanwhile", hint="try again")
+        raise AllocationChangedError("the allocation changed meanwhile", hint="try again")
     remember_candidates(txn, home, pool, now)
     fresh = dict(zip(moved, _places(txn, list(moved.values())), strict=True))
     allocation = seen.model_copy(

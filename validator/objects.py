@@ -97,6 +97,8 @@ def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None) -> Row
         return _STORED
     if row.prev_row_id != (ZERO_ID if current is None else current.row_id):
         return RowResult(status="conflict", current=None if current is None else current.row)
+    if row.action == "delete" and (current is None or current.row.action == "delete"):
+        return _refused(NotFoundError("there is nothing to delete under this name"))
     if row.version != (1 if current is None else current.row.version + 1):
         return _refused(ProtocolError("the version is not that of the row it replaces, plus one"))
     if any(txn.get(OWNER + segment_id) != row.account for segment_id in row.segment_ids):

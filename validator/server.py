@@ -36,7 +36,14 @@ from hippy.validator.settings import ValidatorSettings
 from hippy.validator.tables import claim
 from hippy.wire.btauth import NonceWindow
 from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
-from hippy.wire.object import OBJECTS_BYTES_MAX, BucketsRequest, ListRequest, ReadRequest, WriteRequest
+from hippy.wire.object import (
+    OBJECTS_BYTES_MAX,
+    READ_BYTES_MAX,
+    BucketsRequest,
+    ListRequest,
+    ReadRequest,
+    WriteRequest,
+)
 from hippy.wire.parts import CONTENT_TYPE, parse_parts
 from hippy.wire.segment import (
     ALLOCATE_BYTES_MAX,
@@ -58,7 +65,10 @@ R = TypeVar("R")
 
 
 class BodyBudget:
-    """Bounds the memory of request bodies: a stranger's are read before anybody knows who signed them."""
+    """Bounds the memory of request bodies: a stranger's are read before anybody knows who signed them.
+
+    Only bytes that arrived count, so announcing a body takes nothing from others; short ones are not counted.
+    """
 
     def __init__(self, limit: int = BODIES_BYTES_MAX) -> None:
         self._free = limit
@@ -69,14 +79,20 @@ class BodyBudget:
 
         Raises TemporaryError when too many bodies are under way, and what read_body raises.
         """
-        size = min(limit, request.content_length or limit)
-        if size > self._free:
-            raise TemporaryError("too many large requests at once", hint="try again in a moment")
-        self._free -= size
+        taken = 0
+
+        def count(size: int) -> None:
+            nonlocal taken
+            if limit > MESSAGE_BYTES_MAX and size > self._free:
+                raise TemporaryError("too many large requests at once", hint="try again in a moment")
+            if limit > MESSAGE_BYTES_MAX:
+                self._free -= size
+                taken += size
+
         try:
-            yield await read_body(request, limit)
+            yield await read_body(request, limit, arrived=count)
         finally:
-            self._free += size
+            self._free += taken
 
 
 class Routes:
@@ -96,7 +112,7 @@ class Routes:
             self._post("/v1/reallocate", ReallocateRequest, service.reallocate),
             self._post("/v1/commit", CommitRequest, service.commit, COMMIT_BYTES_MAX),
             Route("POST", "/v1/objects", self._write),
-            self._post("/v1/objects/read", ReadRequest, service.read, OBJECTS_BYTES_MAX, CONTENT_TYPE),
+            self._post("/v1/objects/read", ReadRequest, service.read, READ_BYTES_MAX, CONTENT_TYPE),
             self._post("/v1/objects/list", ListRequest, service.list),
             self._post("/v1/buckets", BucketsRequest, service.buckets),
             self._post("/v1/segments", SegmentsRequest, self._segments),
@@ -115,6 +131,8 @@ class Routes:
         async def handle(request: web.Request) -> web.StreamResponse:
             async with self._budget.take(request, limit) as body:
                 sender = self._guard.sender(request, body)
+                if limit > MESSAGE_BYTES_MAX:
+                    await self._service.admit(sender)  # long messages are parsed for accounts only
                 message = await _off_loop(body, lambda: kind.parse(body, limit=limit))
                 return web.Response(body=await answer(message, sender), content_type=content_type)
 
@@ -123,6 +141,7 @@ class Routes:
     async def _write(self, request: web.Request) -> web.StreamResponse:
         async with self._budget.take(request, OBJECTS_BYTES_MAX) as body:
             sender = self._guard.sender(request, body)
+            await self._service.admit(sender)
             message, manifests = await _off_loop(body, lambda: parse_parts(WriteRequest, body))
             answer = await self._service.write(message, manifests, sender)
             return web.Response(body=answer, content_type="application/json")

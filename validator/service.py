@@ -14,12 +14,12 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from hippy.clock import Clock
-from hippy.errors import AuthError, ConflictError, ProtocolError
+from hippy.errors import AuthError, ConflictError, ProtocolError, TemporaryError
 from hippy.ids import PublicKey
 from hippy.kv import Database, Reader, Transaction
 from hippy.transport.client import Peer
 from hippy.validator import allocation as allocations
-from hippy.validator.accounts import status_of, terms_of
+from hippy.validator.accounts import check_room, status_of, terms_of
 from hippy.validator.commit import CheckedCommit, EnvelopeKey, check_commit, commit_segments, pending
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.listing import list_buckets, list_rows
@@ -44,6 +44,9 @@ from hippy.wire.segment import (
 
 ROWS_PER_PORTION: Final = 32
 """Rows checked in one go of a thread, about 5 ms."""
+
+DRAWS_MAX: Final = 5
+"""Draws for one re-allocation, when pieces of one segment move at the same time."""
 
 SWEEP_MAX: Final = 256
 """Allocations or answers removed in one transaction."""
@@ -88,6 +91,7 @@ class Service:
             for segment_id, spec, there in zip(ids, request.segments, known, strict=True)
             if not allocations.usable(there, now)
         }
+        await self._database.read(lambda reader: check_room(reader, terms, allocations.charged_bytes(fresh.values())))
         plans = await self._planner.plan(fresh)
 
         def work(txn: Transaction) -> list[Allocation]:
@@ -107,19 +111,30 @@ class Service:
         now, key = self._now(), self._key(request)
         if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
             return answer
+        seen = await self._open_allocation(request, now)
+        await self._check_all_failed(seen, request.pieces)
+        for _ in range(DRAWS_MAX):
+            try:
+                return await self._move(request, seen, key, now)
+            except allocations.AllocationChangedError:  # another piece of the segment moved first
+                seen = await self._open_allocation(request, now)
+        raise TemporaryError("too many re-allocations of this segment at once", hint="try again")
+
+    async def _open_allocation(self, request: ReallocateRequest, now: int) -> Allocation:
         seen = await self._database.read(
-            lambda reader: allocations.open_allocation(reader, sender, request.segment_id, now)
+            lambda reader: allocations.open_allocation(reader, request.account, request.segment_id, now)
         )
         allocations.check_moves(self._home, seen, request.pieces)
-        await self._check_all_failed(seen, request.pieces)
+        return seen
+
+    async def _move(self, request: ReallocateRequest, seen: Allocation, key: RequestKey, now: int) -> bytes:
         moved, pool = await self._planner.move(seen, [piece.index for piece in request.pieces])
 
         def work(txn: Transaction) -> bytes:
             def store() -> bytes:
                 after = allocations.move(txn, self._home, seen, moved, pool, now)
-                granted = [ticket for ticket in tickets(self._home, after) if ticket.index in moved]
-                in_order = sorted(granted, key=lambda ticket: list(moved).index(ticket.index))
-                return grant(self._home, in_order, now).encode()
+                granted = {ticket.index: ticket for ticket in tickets(self._home, after)}
+                return grant(self._home, [granted[index] for index in moved], now).encode()
 
             return once(txn, key, now, store)
 
@@ -191,6 +206,13 @@ class Service:
         now = self._now()
         await _until_done(self._database, lambda txn: allocations.close_due(txn, self._home, now, SWEEP_MAX))
         await _until_done(self._database, lambda txn: forget_answers(txn, now, SWEEP_MAX))
+
+    async def admit(self, sender: PublicKey) -> None:
+        """Check that the sender has an account here.
+
+        Raises AuthError.
+        """
+        await self._authorize(sender, sender)
 
     async def _authorize(self, sender: PublicKey, account: bytes) -> AccountRecord:
         if sender != account:

@@ -3,7 +3,7 @@
 This module owns time: blocks, epochs and the beacon are computed from the clock and the genesis, never
 written, so that all processes agree without talking. Block b begins ``b * block_seconds`` after genesis,
 epoch e is the blocks ``e * tempo_blocks`` and on, and there is one beacon round per block, with its number:
-``beacon(r) = H(genesis secret; u64 r)`` (PROTOCOL §5), told from block r on. Neurons and weights are left
+``beacon(r) = H(genesis secret; u64 r)`` (PROTOCOL §3.1), told from block r on. Neurons and weights are left
 to hippy.chain.local_store, incentives to hippy.chain.yuma.
 
 It trusts its processes: each can read the secret in the file, so the beacon is unpredictable only to who asks

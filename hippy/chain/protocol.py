@@ -1,8 +1,8 @@
 """The chain seam: what hippy asks of a Bittensor chain, and the values it answers with.
 
-Every role is given a :class:`Chain` and knows nothing else of chains. Two implementations pass one contract
-suite (hippy.testing.chain_contract): ``LocalChain``, a SQLite file shared by the processes of a local
-network, and ``SubtensorChain`` on the Bittensor SDK.
+Every role is given a :class:`Chain` and knows nothing else of chains. Implementations pass one contract suite
+(hippy.testing.chain_contract). There is one, ``LocalChain``: a SQLite file shared by the processes of a local
+network.
 
 Registration is no part of the seam: it spends money and is done by a person, once.
 """
@@ -45,7 +45,7 @@ class Metagraph:
 
 
 class BeaconNotYet(Exception):  # noqa: N818 - an answer, not an error: the round lies in the future
-    """The beacon of this round is not known yet; nobody may know it early (PROTOCOL §5)."""
+    """The beacon of this round is not known yet; nobody may know it early (PROTOCOL §3.1)."""
 
 
 class Chain(Protocol):

@@ -68,15 +68,28 @@ class Answer:
         return None if 200 <= self.status < 300 else _peer_error(self.status, self.body)
 
 
-@dataclass(frozen=True, slots=True)
 class _Body:
-    """A request's body as aiohttp likes it: in chunks that it sends as they are, begun anew when it retries."""
+    """A request's body in chunks, begun anew when aiohttp retries.
 
-    view: memoryview
+    Chunks are copies: the transport may hold them longer than the caller leaves its buffer alone. Once the
+    request is over no more of the buffer is read, for it may be in use for something else.
+    """
 
-    async def __aiter__(self) -> AsyncIterator[memoryview]:
-        for start in range(0, self.view.nbytes, limits.CHUNK_BYTES):
-            yield self.view[start : start + limits.CHUNK_BYTES]
+    def __init__(self, buffer: Buffer) -> None:
+        self._view = memoryview(buffer).cast("B")
+        self._over = False
+        self.is_sent = len(self._view) == 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._view), limits.CHUNK_BYTES):
+            if self._over:
+                raise ConnectionAbortedError("the request is over")
+            yield bytes(self._view[start : start + limits.CHUNK_BYTES])
+        self.is_sent = True
+
+    def end(self) -> None:
+        """Let go of the buffer."""
+        self._over = True
 
 
 class Http:
@@ -100,6 +113,8 @@ class Http:
                 return await self._exchange(peer, call, size)
         except aiohttp.ConnectionTimeoutError:
             raise UnreachableError(f"no connection to {peer} in {limits.CONNECT_SECONDS:.0f} s") from None
+        except aiohttp.SocketTimeoutError:
+            raise DeadlineError(f"{peer} sent nothing for {limits.STALL_SECONDS:.0f} s") from None
         except TimeoutError:
             raise DeadlineError(f"{peer} did not finish {call.method} {_short(call)} in {total:.0f} s") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
@@ -121,17 +136,23 @@ class Http:
 
     async def _exchange(self, peer: Peer, call: Call, size: int) -> Answer:
         length = {"Content-Length": str(size)} if size else {}
-        async with self._session.request(
-            call.method,
-            URL(peer.endpoint.url + call.target, encoded=True),
-            data=_Body(memoryview(call.body)) if size else None,
-            headers={**call.headers, **self._signature(peer, call), **length},
-            expect100=size > limits.EXPECT_BYTES_MIN,
-            allow_redirects=False,
-        ) as response:
-            limit = call.answer_bytes_max if response.ok else max(call.answer_bytes_max, limits.ERROR_BYTES_MAX)
-            body = await _read(response, limit)
-            return Answer(response.status, response.headers, body)
+        sending = _Body(call.body)
+        try:
+            async with self._session.request(
+                call.method,
+                URL(peer.endpoint.url + call.target, encoded=True),
+                data=sending if size else None,
+                headers={**call.headers, **self._signature(peer, call), **length},
+                expect100=size > limits.EXPECT_BYTES_MIN,
+                allow_redirects=False,
+            ) as response:
+                limit = call.answer_bytes_max if response.ok else max(call.answer_bytes_max, limits.ERROR_BYTES_MAX)
+                body = await _read(response, limit)
+                if not sending.is_sent:
+                    response.close()  # answered early: what is left of the body is not wanted
+                return Answer(response.status, response.headers, body)
+        finally:
+            sending.end()
 
     def _signature(self, peer: Peer, call: Call) -> dict[str, str]:
         if self._identity is None:

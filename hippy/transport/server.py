@@ -117,11 +117,11 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[E
         await runner.cleanup()
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """Return the whole body.
+async def read_body(request: web.Request, limit: int, *, arrived: Callable[[int], None] = lambda _: None) -> bytes:
+    """Return the whole body; ``arrived`` hears of bytes as they come and may raise to refuse more.
 
     Raises TooLargeError above ``limit`` bytes (before reading where the length is announced) and DeadlineError
-    when the sender is slower than hippy.transport.limits allows.
+    when the sender stalls or is slower than hippy.transport.limits allows.
     """
     announced = request.content_length
     if announced is not None and announced > limit:
@@ -133,6 +133,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
                 size += len(chunk)
                 if size > limit:
                     raise TooLargeError(f"the body is longer than {limit} bytes")
+                arrived(len(chunk))
                 parts.append(chunk)
     except TimeoutError:
         raise DeadlineError("the body did not arrive in time") from None

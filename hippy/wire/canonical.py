@@ -28,6 +28,10 @@ from hippy.wire.fields import INTEGER_MAX, Signature
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 """Limit of a message where docs/PROTOCOL.md §9 states no other."""
 
+VALUES_FREE: Final = 1000
+VALUE_BYTES_MIN: Final = 24
+"""A message has at most 1,000 values and one more for every 24 bytes; the densest of ours have one for 36."""
+
 CLOCK_TOLERANCE_SECONDS: Final = 120
 """How far the time in a message may lie from ours (PROTOCOL §0)."""
 
@@ -108,7 +112,15 @@ def _spell(values: dict[str, Any]) -> bytes:
     return _ENCODER.encode(values).encode("ascii")
 
 
+def _check_density(raw: bytes) -> None:
+    """Refuse JSON of many tiny values before it is parsed: ``{},{},…`` takes sixty times its length in memory."""
+    values = raw.count(b",") + raw.count(b"{") + raw.count(b"[")
+    if values > VALUES_FREE + len(raw) // VALUE_BYTES_MIN:
+        raise ProtocolError("not JSON of the accepted kind: too many values for its length")
+
+
 def _load(raw: bytes) -> object:
+    _check_density(raw)
     try:
         text = raw.decode("ascii")
         return json.loads(text, parse_float=_refuse, parse_constant=_refuse, parse_int=_integer)

@@ -46,7 +46,7 @@ class CandidateSet(Message):
 
 
 class AllocationClosed(Message):
-    """No commit of this segment is accepted any more (PROTOCOL §4)."""
+    """No commit of this segment is accepted any more (PROTOCOL §3.3)."""
 
     TYPE = "allocation-closed"
     segment_id: Segment

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from hippy.wire.canonical import Message, SignedMessage
 from hippy.wire.fields import U16, U32, Address, Bytes32, Count, Key, Network, Seconds, Text
+from hippy.wire.ticket import PayClass
 
 PROTOCOL_VERSION: Final = 1
 MINERS_MAX: Final = 1024
@@ -79,6 +80,6 @@ class AccountStatus(Message):
 
     TYPE = "account-status"
     account: Key
-    pay_class: Literal["paid", "unpaid", "canary"]
+    pay_class: PayClass
     quota_bytes: Count
     used_bytes: Count

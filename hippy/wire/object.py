@@ -38,6 +38,9 @@ MANIFEST_BYTES_MAX: Final = 256 * 1024
 
 ROW_SEGMENTS_MAX: Final = 32_768
 OBJECTS_BYTES_MAX: Final = 32 * 1024 * 1024
+READ_BYTES_MAX: Final = 9 * 1024 * 1024
+"""A request for 500 names of 8 KiB each, in hex."""
+
 NAME_BYTES_MAX: Final = 8 * 1024
 """Sum of the encrypted components of one name."""
 

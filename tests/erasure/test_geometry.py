@@ -1,4 +1,4 @@
-"""Profiles, thresholds and piece lengths (DESIGN §5)."""
+"""Profiles, thresholds and piece lengths (PROTOCOL §2)."""
 
 from __future__ import annotations
 

@@ -6,15 +6,16 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 
-from hippy.clock import Clock
+from hippy.clock import Clock, SystemClock
 from hippy.endpoint import Endpoint
 from hippy.errors import (
     HTTP_STATUS,
@@ -437,6 +438,41 @@ class TestBodies:
             async with asyncio.timeout(5):
                 await ended.wait()
         assert caplog.text == ""
+
+
+class TestOwnBuffer:
+    """Once a request is over, its buffer is the caller's again: what is in it then is never sent."""
+
+    @pytest.mark.parametrize("answers_early", [True, False], ids=["early answer", "silence"])
+    @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+    def test_nothing_is_read_from_the_buffer_after_the_request(
+        self, loop: Callable[[], asyncio.AbstractEventLoop], answers_early: bool
+    ) -> None:
+        received = bytearray()
+        over, gone = asyncio.Event(), asyncio.Event()
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if answers_early:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await over.wait()
+            while chunk := await reader.read(65536):
+                received.extend(chunk)
+            gone.set()
+
+        async def check() -> None:
+            buffer = bytearray(b"E" * 8 * 1024 * 1024)
+            async with open_http(CLIENT, SystemClock()) as http, stranger(speak) as peer:
+                call = Call("PUT", "/v1/x", buffer, body_signed=False, deadline_seconds=0.5)
+                with suppress(DeadlineError):
+                    await http.request(peer, call)
+                buffer[:] = b"P" * len(buffer)
+                over.set()
+                await asyncio.wait_for(gone.wait(), 5)
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(check())
+        assert b"P" not in received
 
 
 class TestExpect:

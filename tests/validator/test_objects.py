@@ -232,3 +232,12 @@ async def test_row_above_the_quota_is_refused_and_changes_nothing(database: Data
     assert statuses(results) == ["stored", "quota"]
     assert await used_bytes(database) == room
     assert await read(database, "b") == ([None], [])
+
+
+async def test_deleting_what_is_not_there_leaves_nothing_behind(database: Database) -> None:
+    assert statuses(await write(database, row("a", manifest=None))) == ["not_found"]
+    first = row("a")
+    gone = row("a", replaces=first, manifest=None)
+    await write(database, first, gone)
+    assert statuses(await write(database, row("a", replaces=gone, manifest=None))) == ["not_found"]
+    assert await database.read(lambda reader: len(list(scan_log(reader)))) == 2

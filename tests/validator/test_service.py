@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
-from aiohttp.test_utils import make_mocked_request
+from aiohttp import web
 
 from hippy.chain.local import LocalChain, open_local_chain
-from hippy.errors import ConflictError, TemporaryError
+from hippy.endpoint import Endpoint
+from hippy.errors import ConflictError, QuotaError, TemporaryError
 from hippy.kv import Database
 from hippy.testing.clock import VirtualClock
 from hippy.transport.client import open_http
+from hippy.transport.server import Route, build_app, serving
 from hippy.validator.accounts import apply_accounts, status_of
 from hippy.validator.allocation import CLOSE_AFTER_SECONDS
 from hippy.validator.directory import MinerDirectory
@@ -58,9 +63,11 @@ async def bench(tmp_path: Path, database: Database) -> AsyncIterator[Bench]:
         yield Bench(service, database, clock)
 
 
+MANIFESTS = [b"manifest"]
+
+
 def write_request(number: int = 0) -> WriteRequest:
-    deletion = row("a", manifest=None)
-    return WriteRequest(request_id=bytes([number]) * 16, account=ACCOUNT.public_key, rows=(deletion,))
+    return WriteRequest(request_id=bytes([number]) * 16, account=ACCOUNT.public_key, rows=(row("a"),))
 
 
 async def test_sweep_closes_what_was_not_committed_and_gives_the_charge_back(
@@ -79,7 +86,7 @@ async def test_sweep_closes_what_was_not_committed_and_gives_the_charge_back(
 
 
 async def test_sweep_forgets_answers_after_a_day(bench: Bench) -> None:
-    await bench.service.write(write_request(), [], ACCOUNT.public_key)
+    await bench.service.write(write_request(), MANIFESTS, ACCOUNT.public_key)
     await bench.service.sweep()
     assert await bench.database.read(lambda reader: len(list(reader.scan(REQUEST)))) == 1
     await bench.clock.advance(24 * 3600)
@@ -89,12 +96,12 @@ async def test_sweep_forgets_answers_after_a_day(bench: Bench) -> None:
 
 async def test_repeated_write_gets_its_first_answer_though_the_row_is_replaced(bench: Bench) -> None:
     request = write_request()
-    first = await bench.service.write(request, [], ACCOUNT.public_key)
-    successor = row("a", replaces=request.rows[0])
+    first = await bench.service.write(request, MANIFESTS, ACCOUNT.public_key)
+    successor = row("a", replaces=request.rows[0], manifest=b"manifest")
     later = WriteRequest(request_id=b"l" * 16, account=ACCOUNT.public_key, rows=(successor,))
     await bench.service.write(later, [b"manifest"], ACCOUNT.public_key)
-    assert await bench.service.write(request, [], ACCOUNT.public_key) == first
-    fresh = WriteAnswer.parse(await bench.service.write(write_request(1), [], ACCOUNT.public_key))
+    assert await bench.service.write(request, MANIFESTS, ACCOUNT.public_key) == first
+    fresh = WriteAnswer.parse(await bench.service.write(write_request(1), MANIFESTS, ACCOUNT.public_key))
     assert fresh.results[0].current == successor
     with pytest.raises(ConflictError):
         await bench.service.write(later.model_copy(update={"request_id": bytes(16)}), [b"manifest"], ACCOUNT.public_key)
@@ -105,9 +112,45 @@ async def test_without_live_miners_the_error_names_both_numbers(bench: Bench) ->
         await bench.service.allocate(world.request(), ACCOUNT.public_key)
 
 
-async def test_bodies_beyond_the_budget_wait_outside() -> None:
-    budget = BodyBudget(limit=1000)
-    request = make_mocked_request("POST", "/v1/commit", headers={"Content-Length": "1001"})
-    with pytest.raises(TemporaryError, match="at once"):
-        async with budget.take(request, 2000):
-            pytest.fail("it was read")
+BODY_LIMIT = 128 * 1024
+
+
+@asynccontextmanager
+async def served(budget: BodyBudget) -> AsyncIterator[Endpoint]:
+    """A server whose one route reads a body under the budget."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        async with budget.take(request, BODY_LIMIT) as body:
+            return web.Response(text=str(len(body)))
+
+    async with serving(build_app([Route("POST", "/", handle)]), "127.0.0.1", 0) as endpoint:
+        yield endpoint
+
+
+async def status_of_post(endpoint: Endpoint, size: int) -> int:
+    async with aiohttp.ClientSession() as session, session.post(endpoint.url, data=b"x" * size) as response:
+        return response.status
+
+
+async def test_bodies_beyond_the_budget_are_told_to_come_back() -> None:
+    async with served(BodyBudget(limit=100_000)) as endpoint:
+        assert await status_of_post(endpoint, 100_001) == 503
+        assert await status_of_post(endpoint, 100_000) == 200
+        assert await status_of_post(endpoint, 100_000) == 200
+
+
+async def test_announcing_a_body_takes_nothing_from_others() -> None:
+    async with served(BodyBudget(limit=100_000)) as endpoint:
+        _, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n1")
+        await writer.drain()
+        assert await status_of_post(endpoint, 90_000) == 200
+        writer.close()
+
+
+async def test_account_without_room_costs_no_draw(bench: Bench) -> None:
+    spec = world.request().segments[0]
+    poor = TERMS.model_copy(update={"quota_bytes": spec.n * spec.piece_length - 1})
+    await bench.database.transact(lambda txn: apply_accounts(txn, HOME, [poor], NOW))
+    with pytest.raises(QuotaError):  # without miners, a draw would be a TemporaryError
+        await bench.service.allocate(world.request(), ACCOUNT.public_key)

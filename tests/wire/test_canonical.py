@@ -385,3 +385,13 @@ def test_time_may_be_two_minutes_off_and_no_more() -> None:
 def test_message_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         KEY.key_id = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("tiny", [b"{},", b"[{}],", b"1,", b'"",', b"[[]],"])
+def test_many_tiny_values_are_refused_before_they_are_parsed(tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr("hippy.wire.canonical.json.loads", never)
+    with pytest.raises(ProtocolError, match="too many values"):
+        Hello.parse(b"[" + tiny * 100_000 + b"0]", limit=2**22)
