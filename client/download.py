@@ -24,7 +24,7 @@ from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import PIECE_BYTES_MAX
 from hippy.errors import HippyError, IntegrityError, TemporaryError
 from hippy.identity import ss58_encode
-from hippy.ids import SegmentId
+from hippy.ids import PublicKey, SegmentId
 from hippy.proofs.tree import root_of
 from hippy.seal import xor_extent, xor_seal
 from hippy.transport.client import Call
@@ -70,6 +70,7 @@ class SegmentFetcher:
         self._session = session
         self._progress = progress
         self._receiving = ByteBudget(RECEIVING_BYTES_MAX, RECEIVING_PIECES_MAX)
+        self._noted: set[PublicKey] = set()
 
     async def fetch(self, record: SegmentRecord, seal_key: bytes) -> SegmentData:
         """Return a segment's data.
@@ -92,7 +93,7 @@ class SegmentFetcher:
                     holding = waiting.pop(0)
                     running[asyncio.create_task(self._piece(record, holding, seal_key))] = holding.index
                 if not running:
-                    raise _too_few(record, len(pieces))
+                    raise _too_few(record, len(pieces), local=self._session.local)
                 done = await self._first_of(running)
                 extra += not done
                 for task in done:
@@ -138,10 +139,16 @@ class SegmentFetcher:
                 await self._receiving.release(spec.piece_length)
         except HippyError as error:
             miners.failed(holding.miner)
-            self._progress.note(f"piece {holding.index} not from {ss58_encode(holding.miner)[:8]}…: {error.message}")
+            self._note(holding, error)
             return None
         miners.succeeded(holding.miner)
         return piece
+
+    def _note(self, holding: Holding, error: HippyError) -> None:
+        """Tell of a miner that failed, once: it may hold a piece of every segment."""
+        if holding.miner not in self._noted:
+            self._noted.add(holding.miner)
+            self._progress.note(f"piece {holding.index} not from {ss58_encode(holding.miner)[:8]}…: {error.message}")
 
 
 def _open_piece(body: bytes, record: SegmentRecord, index: int, seal_key: bytes) -> bytearray:
@@ -163,12 +170,13 @@ def _data_of(codec: Codec, piece_length: int, pieces: Mapping[int, bytearray]) -
     return SegmentData(piece_length, tuple(views[index] for index in range(codec.k)))
 
 
-def _too_few(record: SegmentRecord, have: int) -> TemporaryError:
+def _too_few(record: SegmentRecord, have: int, *, local: bool) -> TemporaryError:
     k = record.spec.k
+    where = "; `hippy net status` shows which are away" if local else ""
     return TemporaryError(
         f"segment {record.segment_id.hex()[:8]}…: only {have} of the k={k} pieces needed can be had now "
         f"({k - have} missing)",
-        hint="try again when more miners answer; `hippy check` shows which are away",
+        hint=f"try again when more miners answer{where}",
     )
 
 
@@ -191,7 +199,7 @@ class SegmentCache:
     def __init__(
         self,
         fetcher: SegmentFetcher,
-        records: Mapping[SegmentId, SegmentRecord],
+        records: Mapping[SegmentId, SegmentRecord | IntegrityError],
         seal_keys: Mapping[SegmentId, bytes],
         bytes_max: int = SEGMENTS_BYTES_MAX,
     ) -> None:
@@ -201,7 +209,7 @@ class SegmentCache:
         self._seal_keys = seal_keys
         self._kept: OrderedDict[SegmentId, _Kept] = OrderedDict()
         self._tasks: set[asyncio.Task[SegmentData]] = set()
-        k = max((record.spec.k for record in records.values()), default=1)
+        k = max((record.spec.k for record in records.values() if isinstance(record, SegmentRecord)), default=1)
         # A segment takes its pieces and, while they are checked, as much again.
         self._places = max(2, bytes_max // (2 * k * PIECE_BYTES_MAX))
         self._changed = asyncio.Condition()
@@ -210,7 +218,7 @@ class SegmentCache:
     async def segment(self, segment_id: SegmentId) -> AsyncIterator[SegmentData]:
         """Lend a segment, fetching it first unless it is there.
 
-        Raises what :meth:`SegmentFetcher.fetch` raises.
+        Raises what :meth:`SegmentFetcher.fetch` raises, and why there is no record of it.
         """
         kept = await self._borrow(segment_id)
         try:
@@ -224,6 +232,8 @@ class SegmentCache:
 
     def expect(self, segment_id: SegmentId) -> None:
         """Begin to fetch a segment that will be wanted soon, if that takes nobody's place."""
+        if isinstance(self._records[segment_id], IntegrityError):
+            return  # told to whoever borrows it
         if segment_id not in self._kept and self._make_room(lent_only=True):
             self._start(segment_id)
 
@@ -236,6 +246,7 @@ class SegmentCache:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _borrow(self, segment_id: SegmentId) -> _Kept:
+        self._record(segment_id)
         async with self._changed:
             while segment_id not in self._kept and not self._make_room(lent_only=False):
                 await self._changed.wait()
@@ -246,13 +257,19 @@ class SegmentCache:
             return kept
 
     def _start(self, segment_id: SegmentId) -> _Kept:
-        fetching = self._fetcher.fetch(self._records[segment_id], self._seal_keys[segment_id])
+        fetching = self._fetcher.fetch(self._record(segment_id), self._seal_keys[segment_id])
         task = asyncio.create_task(fetching)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         kept = self._kept[segment_id] = _Kept(task)
         self.fetched += 1
         return kept
+
+    def _record(self, segment_id: SegmentId) -> SegmentRecord:
+        record = self._records[segment_id]
+        if isinstance(record, IntegrityError):
+            raise record
+        return record
 
     def _ended(self, task: asyncio.Task[SegmentData]) -> None:
         self._tasks.discard(task)
@@ -278,13 +295,15 @@ class SegmentCache:
             del self._kept[segment_id]
 
 
-async def read_records(session: Session, segment_ids: Sequence[SegmentId]) -> dict[SegmentId, SegmentRecord]:
-    """Return the records of segments that a manifest of ours names.
+async def read_records(
+    session: Session, segment_ids: Sequence[SegmentId]
+) -> dict[SegmentId, SegmentRecord | IntegrityError]:
+    """Return the record of each segment that a manifest of ours names, or why there is none we can use.
 
-    Raises IntegrityError when one is missing, altered, or another account's.
+    One that is missing, altered or another account's costs the files that need it and no other.
     """
     records = await session.api.segments(segment_ids)
-    foreign = [record for record in records.values() if record.account != session.keys.account]
-    if foreign:
-        raise IntegrityError(f"segment {foreign[0].segment_id.hex()[:8]}… belongs to another account")
+    for segment_id, record in records.items():
+        if isinstance(record, SegmentRecord) and record.account != session.keys.account:
+            records[segment_id] = IntegrityError(f"segment {segment_id.hex()[:8]}… belongs to another account")
     return records

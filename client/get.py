@@ -21,6 +21,7 @@ from hippy.client.progress import Progress
 from hippy.client.results import Failure
 from hippy.client.session import Session
 from hippy.client.sinks import Sink
+from hippy.client.tasks import task_group
 from hippy.errors import HippyError, IntegrityError, UsageError
 from hippy.ids import SegmentId
 
@@ -63,7 +64,7 @@ class Getter:
         cache = await self._cache_for([item.manifest for item in direct])
         queue = iter(_segment_order(direct))
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 for _ in range(min(FILES_AT_ONCE, len(direct))):
                     group.create_task(self._work(queue, cache))
         finally:
@@ -150,7 +151,9 @@ class Getter:
             await _in_turn(cache, item.manifest, writing.decrypt, self._progress.advance)
             await asyncio.to_thread(writing.finish)
         finally:
-            await asyncio.to_thread(writing.sink.abandon)
+            # When we are cancelled a thread may still be writing: the sink waits for it. A second cancellation is no
+            # reason to leave a draft behind.
+            await asyncio.shield(asyncio.to_thread(writing.sink.abandon))
 
     def _fail(self, item: Wanted, error: HippyError) -> None:
         self.totals.failures.append(Failure(item.label, error))

@@ -1,19 +1,22 @@
 """What lies below a path: pages of encrypted names become entries (docs/PROTOCOL.md §3.4).
 
-Owns paging and decryption of names and heads. Every row of a listing is checked like one that was read
-(hippy.client.rows); that a validator leaves one out can be seen only when it is asked for by name.
+Owns paging, which moves on in the order of names and so comes to an end, and decryption of names and heads. Every
+row of a listing is checked like one that was read (hippy.client.rows); that a validator leaves one out can be seen
+only when it is asked for by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from hippy.client.manifest import Head
-from hippy.client.names import Place, open_child, open_path, seal_path
+from hippy.client.names import Place, open_child, open_path, ordered, seal_path
 from hippy.client.results import Entry
 from hippy.client.rows import Rows
+from hippy.client.seen import Known
 from hippy.client.session import Session
 from hippy.client.uri import Uri
 from hippy.errors import IntegrityError, ProtocolError
@@ -51,7 +54,8 @@ class Listing:
         Raises IntegrityError when the validator serves anything but what was written.
         """
         root = self._place(prefix)
-        found = [self._listed(prefix, root, row) async for page in self._pages(root, deep=True) for row in page.rows]
+        pages = self._pages(root, deep=True)
+        found = [self._listed(prefix, root, row, known) async for page, known in pages for row in page.rows]
         return sorted(found, key=lambda listed: listed.components)
 
     async def entries(self, prefix: Uri, *, recursive: bool) -> list[Entry]:
@@ -61,8 +65,8 @@ class Listing:
         root = self._place(prefix)
         entries: list[Entry] = []
         directories: set[str] = set()
-        async for page in self._pages(root, deep=False):
-            entries += [self._entry(self._listed(prefix, root, row)) for row in page.rows]
+        async for page, known in self._pages(root, deep=False):
+            entries += [self._entry(self._listed(prefix, root, row, known)) for row in page.rows]
             directories |= {open_child(self._session.keys, root, each)[0] for each in page.prefixes}
         entries += [Entry(path_of(prefix.below(name)), is_dir=True) for name in directories]
         return sorted(entries, key=lambda entry: (entry.path, entry.is_dir))
@@ -78,24 +82,25 @@ class Listing:
     def _place(self, uri: Uri) -> Place:
         return seal_path(self._session.keys, uri.bucket, uri.components)
 
-    async def _pages(self, root: Place, *, deep: bool) -> AsyncIterator[ListAnswer]:
+    async def _pages(self, root: Place, *, deep: bool) -> AsyncIterator[tuple[ListAnswer, Known]]:
+        """Yield pages, each with what was known before it was asked for."""
         after: tuple[bytes, ...] | None = None
         for _ in range(PAGES_MAX):
+            known = self._session.seen.known()
             page = await self._session.api.list_page(root.bucket, root.name, deep=deep, after=after)
-            yield page
+            _check_order(page, root, after, deep=deep)
+            yield page, known
             if page.after is None:
                 return
-            if page.after == after:
-                raise ProtocolError("the validator's listing does not move on")
             after = page.after
         raise ProtocolError("the validator's listing does not end")
 
-    def _listed(self, prefix: Uri, root: Place, row: ObjectRow) -> Listed:
+    def _listed(self, prefix: Uri, root: Place, row: ObjectRow, known: Known) -> Listed:
         depth = len(root.name)
         if row.bucket != root.bucket or row.name[:depth] != root.name or row.action != "put":
             raise IntegrityError("the validator listed the row of another directory")
         components, place = open_path(self._session.keys, root, row.name[depth:])
-        self._rows.check(place, row)
+        self._rows.check(place, row, known)
         return Listed(path_of(prefix.below(*components)), components, place, row)
 
     def head(self, listed: Listed) -> Head:
@@ -113,3 +118,20 @@ class Listing:
             hash=head.hash,
             version=listed.row.version,
         )
+
+
+def _check_order(page: ListAnswer, root: Place, after: tuple[bytes, ...] | None, *, deep: bool) -> None:
+    """Check that a page comes behind the one before it (PROTOCOL §3.4, order of names).
+
+    Raises ProtocolError unless its rows and its prefixes increase from ``after`` on and it goes on after its last.
+    """
+    if deep and page.prefixes:
+        raise ProtocolError("the validator folded names that it was asked to list")
+    start = ordered(root.name if after is None else after)
+    rows = [ordered(row.name) for row in page.rows]
+    folders = [ordered((*root.name, prefix)) for prefix in page.prefixes]
+    for names in (rows, folders):
+        if any(one >= other for one, other in pairwise([start, *names])):
+            raise ProtocolError("the validator's listing is out of order")
+    if page.after is not None and ordered(page.after) != max([*rows, *folders], default=b""):
+        raise ProtocolError("the validator's listing does not move on behind its last name")

@@ -28,6 +28,11 @@ BLOCK_BYTES: Final = 16
 PAD: Final = b"\x80"
 
 
+def ordered(ciphertexts: tuple[bytes, ...]) -> bytes:
+    """Return components as bytes that sort like the names: u8 (length / 16) ‖ bytes each."""
+    return b"".join(bytes([len(part) // BLOCK_BYTES]) + part for part in ciphertexts)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a path leads. ``name`` is empty for a bucket; ``key`` is the child key of its last component."""
@@ -37,8 +42,8 @@ class Place:
     key: bytes = field(repr=False)
 
     def ordered(self) -> bytes:
-        """Return bucket and components as they are ordered and authenticated: u8 (length / 16) ‖ bytes each."""
-        return b"".join(bytes([len(part) // BLOCK_BYTES]) + part for part in (self.bucket, *self.name))
+        """Return bucket and components as they are ordered and authenticated."""
+        return ordered((self.bucket, *self.name))
 
 
 def seal_bucket(keys: AccountKeys, bucket: str) -> Place:

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from hippy.client.keys import AccountKeys
 from hippy.client.packing import Chunk, SegmentPlan
-from hippy.client.sources import Reader, Source, changed
+from hippy.client.sources import Reader, Source, changed, reading_error
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import piece_length
 from hippy.errors import HippyError
@@ -75,8 +75,8 @@ class FileReading:
         if self.error is None:
             try:
                 return self._read(chunk, out)
-            except HippyError as error:
-                self.fail(error)
+            except (HippyError, OSError, ValueError) as error:
+                self.fail(reading_error(self.label, error))
         return None
 
     def read_whole(self) -> bytes:
@@ -86,8 +86,8 @@ class FileReading:
             self._reader = self.source.open()
             self._fill(memoryview(content))
             self._finish(digest(content))
-        except HippyError as error:
-            self.fail(error)
+        except (HippyError, OSError, ValueError) as error:
+            self.fail(reading_error(self.label, error))
         return bytes(content)
 
     def fail(self, error: HippyError) -> None:

@@ -32,6 +32,7 @@ from hippy.client.results import Failure
 from hippy.client.rows import Draft, Rows
 from hippy.client.session import Session
 from hippy.client.sources import BytesSource, Source
+from hippy.client.tasks import task_group
 from hippy.client.upload import SegmentUploader
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import Profile
@@ -122,7 +123,7 @@ class Putter:
     async def _put_segments(self, items: Sequence[Item]) -> None:
         limit = segment_bytes_max(self._profile.k)
         plans = plan_segments(((number, item.source.size) for number, item in enumerate(items)), limit)
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             for plan in plans:
                 buffer = await self._pool.take()
                 if self._fatal is not None:

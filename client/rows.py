@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hippy.client.manifest import Head, Manifest, open_head, open_manifest, seal_head, seal_manifest
 from hippy.client.names import Place
-from hippy.client.seen import FIRST, SeenRow
+from hippy.client.seen import FIRST, Known, SeenRow
 from hippy.errors import (
     AuthError,
     ConflictError,
@@ -109,9 +109,12 @@ class Rows:
         found: list[ReadRow | None] = []
         while len(found) < len(places):
             asked = _read_batch(places[len(found) :])
+            known = self._session.seen.known()
+            for place in asked:
+                known.get(place)  # while nobody else can have made it newer
             answers = await self._session.api.read(asked[0].bucket, [place.name for place in asked])
             for place, (answer, sealed) in zip(asked, answers, strict=False):
-                found.append(self._open(place, answer.row, sealed))
+                found.append(self._open(place, answer.row, sealed, known))
         return found
 
     async def read_one(self, place: Place, label: str) -> ReadRow:
@@ -124,36 +127,35 @@ class Rows:
             raise NotFoundError(f"there is no {label}")
         return found
 
-    def check(self, place: Place, row: ObjectRow) -> SeenRow:
-        """Return what a row of ``place`` is worth remembering for.
+    def check(self, place: Place, row: ObjectRow, known: Known) -> None:
+        """Check a row of ``place`` and remember it; ``known`` is from before it was asked for.
 
-        Raises IntegrityError unless we signed it for this name and saw none newer.
+        Raises IntegrityError unless we signed it for this name and knew of none newer.
         """
         session = self._session
         if (row.account, row.bucket, row.name) != (session.keys.account, place.bucket, place.name):
             raise IntegrityError("the validator served the row of another object")
         seen = SeenRow(row.version, row.id(session.network))
         if seen == session.seen.get(place):
-            return seen  # the id covers all but the signature, which was checked before
+            return  # the id covers all but the signature, which was checked before
         try:
             row.check_shape()
             row.check_signature(session.keys.account, session.network)
         except (AuthError, ProtocolError) as error:
             raise IntegrityError(f"the validator served an altered row: {error.message}") from None
-        session.seen.note(place, seen)
-        return seen
+        session.seen.note(place, seen, known)
 
     def open_head(self, place: Place, row: ObjectRow) -> Head:
         """Return the head of a checked put row."""
         assert row.head is not None, "check() refuses a put row without a head"
         return open_head(row.head, place, self._session.keys.account, row.version)
 
-    def _open(self, place: Place, row: ObjectRow | None, sealed: bytes | None) -> ReadRow | None:
+    def _open(self, place: Place, row: ObjectRow | None, sealed: bytes | None, known: Known) -> ReadRow | None:
         if row is None:
-            if self._session.seen.get(place) != FIRST:
+            if known.get(place) != FIRST:
                 raise IntegrityError("the validator no longer serves an object that it served before")
             return None
-        self.check(place, row)
+        self.check(place, row, known)
         if row.action == "delete":
             return None
         if sealed is None or digest(sealed) != row.manifest_hash:
@@ -204,10 +206,11 @@ class Rows:
     ) -> None:
         rows = [item.row for item in batch if item.row is not None]
         manifests = [item.sealed for item in batch if item.sealed is not None]
+        known = self._session.seen.known()
         results = await self._session.api.write(rows, manifests)
         for item, result in zip(batch, results, strict=True):
             try:
-                self._take(item, result, if_absent=if_absent)
+                self._take(item, result, known, if_absent=if_absent)
             except HippyError as error:
                 errors[item.position] = error
 
@@ -219,13 +222,13 @@ class Rows:
             if if_absent and current is not None:
                 errors[item.position] = _is_there()
 
-    def _take(self, item: _Pending, result: RowResult, *, if_absent: bool) -> None:
+    def _take(self, item: _Pending, result: RowResult, known: Known, *, if_absent: bool) -> None:
         """Note a stored row; prepare a draft that lost a race for the next round; raise what ends it."""
         assert item.row is not None
         place = item.draft.place
         match result.status:
             case "stored":
-                self._session.seen.note(place, SeenRow(item.row.version, item.row.id(self._session.network)))
+                self._session.seen.note(place, SeenRow(item.row.version, item.row.id(self._session.network)), known)
             case "refused":
                 raise from_wire(result.code or "internal", result.message or "the validator refused the row")
             case "conflict":
@@ -233,7 +236,8 @@ class Rows:
                 if result.current is None:  # an answer carries a limited number of them
                     item.is_lost = True
                     return
-                item.before = self.check(place, result.current)
+                self.check(place, result.current, known)
+                item.before = self._session.seen.get(place)
                 if if_absent and result.current.action == "put":
                     raise _is_there()
 

@@ -4,6 +4,9 @@ Owns the memory of a session and, given a file, what outlives it: an SQLite tabl
 row ids, read when a name first comes up and written when the session ends. The file is a second line of defence: if
 it cannot be used the client says so in its log and goes on without it.
 
+An answer takes time, and meanwhile other calls and other sessions see newer rows. So an answer is measured by what
+was known before its request was sent: :meth:`SeenRows.known` is called first, its result is passed to ``note``.
+
 Invariants: a version never goes down, whoever writes last; names are not in the file, only their digests.
 """
 
@@ -15,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from hippy.client.names import Place
 from hippy.errors import IntegrityError
@@ -45,6 +49,20 @@ FIRST: Final = SeenRow(0, MessageId(ZERO_ID))
 """What precedes the first row of a name."""
 
 
+class Known:
+    """What was known at one moment. Keeps only what was replaced since."""
+
+    def __init__(self, rows: SeenRows, file_version: int) -> None:
+        self.file_version = file_version
+        self.replaced: dict[bytes, SeenRow] = {}
+        self._rows = rows
+
+    def get(self, place: Place) -> SeenRow:
+        """Return the newest row of a name that was seen by then."""
+        newest = self._rows.get(place)
+        return self.replaced.get(self._rows.key(place), newest)
+
+
 class SeenRows:
     """The newest row seen of every name of one account. With a ``file``, also in sessions before."""
 
@@ -53,33 +71,52 @@ class SeenRows:
         self._owner = (network or b"") + (account or b"")
         self._rows: dict[bytes, SeenRow] = {}
         self._changed: set[bytes] = set()
+        self._moments: WeakSet[Known] = WeakSet()
         self._database: sqlite3.Connection | None = None
 
     def get(self, place: Place) -> SeenRow:
         """Return the newest row seen of a name; :data:`FIRST` where none was."""
-        key = self._key(place)
+        key = self.key(place)
         if key not in self._rows:
             self._rows[key] = self._remembered(key)
+            file_version = self._file_version()
+            for moment in self._moments:
+                if moment.file_version != file_version:  # another session has written to it since: perhaps this row
+                    moment.replaced.setdefault(key, FIRST)
         return self._rows[key]
 
-    def note(self, place: Place, row: SeenRow) -> None:
-        """Remember a row.
+    def known(self) -> Known:
+        """Return what is known now; to be called before a request whose answer has rows."""
+        moment = Known(self, self._file_version())
+        self._moments.add(moment)
+        return moment
 
-        Raises IntegrityError when a newer one, or another of the same version, was seen before.
+    def note(self, place: Place, row: SeenRow, known: Known) -> None:
+        """Remember a row of an answer, unless a newer one was seen while the answer was on its way.
+
+        Raises IntegrityError when a newer one was known before, or another of the same version is.
         """
-        seen = self.get(place)
-        if row == seen:
-            return
-        if row.version <= seen.version:
+        seen, before = self.get(place), known.get(place)
+        if row.version < before.version or (
+            row.version in (before.version, seen.version) and row not in (before, seen)
+        ):
             raise IntegrityError(
-                f"the validator serves version {row.version} of an object whose version {seen.version} was seen",
+                f"the validator serves version {row.version} of an object whose version "
+                f"{max(row.version, before.version)} was seen",
                 hint=f"it has lost or withheld a write: tell its operator; to accept it, remove {self._file}"
                 if self._file
                 else "it has lost or withheld a write: tell its operator",
             )
-        key = self._key(place)
-        self._rows[key] = row
-        self._changed.add(key)
+        if row.version > seen.version:
+            key = self.key(place)
+            for moment in self._moments:
+                moment.replaced.setdefault(key, seen)
+            self._rows[key] = row
+            self._changed.add(key)
+
+    def key(self, place: Place) -> bytes:
+        """Return what a name goes by here."""
+        return digest(self._owner + place.ordered())
 
     def close(self) -> None:
         """Write what is new to the file. Takes milliseconds: in a thread."""
@@ -95,6 +132,15 @@ class SeenRows:
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
         self._database = None
+
+    def _file_version(self) -> int:
+        """Return a number that changes when another session writes to the file."""
+        try:
+            database = self._open()
+            return int(database.execute("PRAGMA data_version").fetchone()[0]) if database is not None else 0
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            return 0
 
     def _remembered(self, key: bytes) -> SeenRow:
         try:
@@ -117,6 +163,3 @@ class SeenRows:
         if self._database is not None:
             self._database.close()
         self._database, self._file = None, None
-
-    def _key(self, place: Place) -> bytes:
-        return digest(self._owner + place.ordered())

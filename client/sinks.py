@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from hippy.client.manifest import Manifest
 from hippy.client.sources import PERMISSION_BITS, file_error
+from hippy.errors import TemporaryError, UsageError
 
 
 class Sink(Protocol):
@@ -29,43 +32,59 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """A file beside its target until it is committed. Restores mode and time of change."""
+    """A file beside its target until it is committed. Restores mode and time of change.
+
+    Whoever gives up may do so while a thread is still writing; what that does afterwards is refused, so no draft stays.
+    """
 
     def __init__(self, target: Path) -> None:
         self._target = target
         self._draft = target.with_name(f".hippy-{secrets.token_hex(8)}.part")
         self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+        self._over = False
 
     def write(self, data: bytearray | bytes) -> None:
         """Append to the draft."""
-        try:
-            self._open().write(data)
-        except OSError as error:
-            raise file_error(str(self._draft), error) from None
+        with self._lock:
+            try:
+                file, rest = self._open(), memoryview(data)
+                while rest:  # a disk that is nearly full takes a part
+                    rest = rest[file.write(rest) :]
+            except OSError as error:
+                raise file_error(str(self._draft), error) from None
 
     def commit(self, manifest: Manifest) -> None:
         """Make the draft durable and give it the target's name."""
-        file = self._open()
-        try:
-            os.fchmod(file.fileno(), manifest.mode & PERMISSION_BITS)
-            mtime_ns = manifest.mtime_us * 1000
-            os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
-            os.fsync(file.fileno())
-            file.close()
-            self._draft.replace(self._target)
-        except OSError as error:
-            self.abandon()
-            raise file_error(str(self._target), error) from None
-        self._file = None
+        with self._lock:
+            file = self._open()
+            try:
+                os.fchmod(file.fileno(), manifest.mode & PERMISSION_BITS)
+                mtime_ns = manifest.mtime_us * 1000
+                os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
+                os.fsync(file.fileno())
+                file.close()
+                self._draft.replace(self._target)
+            except OSError as error:
+                self._end()
+                raise file_error(str(self._target), error) from None
+            self._file = None
 
     def abandon(self) -> None:
-        """Remove the draft."""
+        """Remove the draft, once nobody is writing to it."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
         if self._file is not None:
             self._file.close()
             self._file = None
             self._draft.unlink(missing_ok=True)
 
     def _open(self) -> BinaryIO:
+        if self._over:
+            raise TemporaryError(f"the file for {self._target.name} was given up")
         if self._file is None:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -103,11 +122,22 @@ class StreamSink:
 
     def write(self, data: bytearray | bytes) -> None:
         """Pass on."""
-        self._stream.write(data)
+        self._use(lambda: self._stream.write(data))
 
     def commit(self, manifest: Manifest) -> None:
         """Send on what the stream has buffered."""
-        self._stream.flush()
+        self._use(self._stream.flush)
 
     def abandon(self) -> None:
         """The reader will be told by the error."""
+
+    def _use(self, work: Callable[[], object]) -> None:
+        """Do something with the stream; that its reader has left is for the caller to know as what it is."""
+        try:
+            work()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise file_error("the output stream", error) from None
+        except ValueError as error:
+            raise UsageError(f"cannot use the output stream: {error}") from None

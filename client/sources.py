@@ -24,6 +24,7 @@ from typing import BinaryIO, Final, Protocol
 
 from hippy.client.results import Failure
 from hippy.errors import AuthError, HippyError, NotFoundError, TemporaryError, UsageError
+from hippy.wire.fields import INTEGER_MAX
 
 DEFAULT_MODE: Final = 0o644
 PERMISSION_BITS: Final = 0o777
@@ -90,8 +91,8 @@ class FileSource:
 
     @property
     def mtime_us(self) -> int:
-        """Microseconds since 1970, none before."""
-        return max(0, self.mtime_ns // 1000)
+        """Microseconds since 1970; times before that and after 2255 are stored as the nearest there is."""
+        return min(max(0, self.mtime_ns // 1000), INTEGER_MAX)
 
     def open(self) -> Reader:
         """Open the file, provided it is still the one that was looked at."""
@@ -280,6 +281,15 @@ def shown(components: tuple[str, ...]) -> str:
 def changed(path: str) -> TemporaryError:
     """Return the error for a file that did not stay what it was."""
     return TemporaryError(f"{path} changed while it was read", hint="put it again when nothing writes to it")
+
+
+def reading_error(label: str, error: HippyError | OSError | ValueError) -> HippyError:
+    """Return whatever went wrong while a file was read as one of our errors, to be this file's alone."""
+    if isinstance(error, HippyError):
+        return error
+    if isinstance(error, OSError):
+        return file_error(label, error)
+    return UsageError(f"cannot read {label}: {error}")
 
 
 def file_error(path: str, error: OSError) -> HippyError:

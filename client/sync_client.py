@@ -17,7 +17,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from hippy.client.sdk import AUTO, AsyncClient
 from hippy.errors import UsageError
@@ -25,6 +25,9 @@ from hippy.errors import UsageError
 if TYPE_CHECKING:
     from hippy.client.home import Credentials
     from hippy.client.progress import Progress
+
+INTERRUPT_SECONDS: Final = 5.0
+"""How long an interrupted call may take to put things in order."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,12 +49,14 @@ class _Runner:
             raise
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine in the loop and wait for it; whoever is interrupted here cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine in the loop and wait for it; whoever is interrupted here cancels it and waits for its end."""
+        ended = threading.Event()
+        future = asyncio.run_coroutine_threadsafe(_tell(work, ended), self._loop)
         try:
             return future.result()
         except BaseException:
-            future.cancel()
+            if future.cancel():
+                ended.wait(INTERRUPT_SECONDS)
             raise
 
     def close(self) -> None:
@@ -66,6 +71,13 @@ class _Runner:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _tell(work: Coroutine[Any, Any, R], ended: threading.Event) -> R:
+    try:
+        return await work
+    finally:
+        ended.set()
 
 
 def _blocking(

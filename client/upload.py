@@ -12,13 +12,15 @@ again before the validator is asked for another.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from hippy.client.buffers import SENDING_BYTES_MAX, ByteBudget
 from hippy.client.prepare import PreparedSegment
 from hippy.client.progress import Progress
 from hippy.client.session import Session
+from hippy.client.tasks import task_group
 from hippy.erasure.geometry import Profile
 from hippy.errors import (
     AuthError,
@@ -28,6 +30,7 @@ from hippy.errors import (
     ProtocolError,
     TemporaryError,
 )
+from hippy.ids import PublicKey
 from hippy.transport.client import Answer, Call
 from hippy.wire.canonical import check_time
 from hippy.wire.segment import FailedPiece, Holding, SegmentCommit, TicketList
@@ -38,6 +41,9 @@ PIECE_ATTEMPTS: Final = 4
 """Sends of one piece: to its first miner and to the three others it may be placed with (PROTOCOL §3.1)."""
 
 RETRY_SECONDS: Final = 0.3
+UPLOAD_SECONDS: Final = 3600
+"""How long a segment may take from allocation to the last piece; far more than 4 MiB at the slowest speed."""
+
 TICKET_HEADER: Final = "X-Hippy-Ticket"
 REFUSAL_HEADER: Final = "X-Hippy-Refusal"
 REFUSAL_BYTES_MAX: Final = 4096
@@ -49,6 +55,17 @@ class _Refused(Exception):  # noqa: N818 - carried between two functions of this
 
     error: HippyError
     refusal: Refusal | None = None
+
+
+@dataclass(slots=True)
+class _Upload:
+    """A segment on its way: until when, which miner each piece is for, and whose turn it is to have one moved."""
+
+    segment: PreparedSegment
+    upload_by: int
+    miners: dict[int, PublicKey] = field(default_factory=dict)
+    moving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Pieces are moved one by one, for the draw of one depends on where the others are."""
 
 
 class SegmentUploader:
@@ -64,12 +81,14 @@ class SegmentUploader:
         """Store and commit a segment.
 
         Raises TemporaryError naming how many of its pieces were stored when they are too few, QuotaError and
-        whatever else the validator refuses with.
+        whatever else the validator refuses with, IntegrityError or ProtocolError when its tickets are not what was
+        asked for.
         """
-        answer = await self._session.api.allocate([segment.spec])
-        proofs = self._check_tickets(answer, segment, range(segment.spec.n))
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._store(segment, proof)) for proof in proofs]
+        upload = _Upload(segment, int(self._session.clock.now()) + UPLOAD_SECONDS)
+        answer = await self._session.api.allocate([segment.spec], upload.upload_by)
+        proofs = self._check_tickets(answer, upload, range(segment.spec.n))
+        async with task_group() as group:
+            tasks = [group.create_task(self._store(upload, proof)) for proof in proofs]
         outcomes = [task.result() for task in tasks]
         holdings = [outcome for outcome in outcomes if isinstance(outcome, Holding)]
         if len(holdings) < self._profile.commit_min:
@@ -90,18 +109,23 @@ class SegmentUploader:
             hint="nothing was committed: put it again when more miners answer, or use a smaller code (--ec k/n)",
         )
 
-    async def _store(self, segment: PreparedSegment, proof: TicketProof) -> Holding | HippyError:
-        """Bring one piece to a miner, whichever it will be; returns why it could not be done."""
+    async def _store(self, upload: _Upload, proof: TicketProof) -> Holding | HippyError:
+        """Bring one piece to a miner, whichever it will be; returns why it could not be done.
+
+        Raises what shows that the validator is not to be believed.
+        """
         for attempt in range(PIECE_ATTEMPTS):
             miner = proof.ticket.miner
             try:
-                holding = await self._send(segment, proof)
+                holding = await self._send(upload.segment, proof)
             except _Refused as refused:
                 self._session.miners.failed(miner)
                 if attempt == PIECE_ATTEMPTS - 1:
                     return refused.error
                 try:
-                    proof = await self._other_miner(segment, proof, refused)
+                    proof = await self._other_miner(upload, proof, refused)
+                except (AuthError, IntegrityError, ProtocolError):
+                    raise
                 except HippyError as error:
                     return TemporaryError(f"{refused.error.message}; {error.message}")
             else:
@@ -109,18 +133,20 @@ class SegmentUploader:
                 return holding
         raise AssertionError("the last attempt returns")
 
-    async def _other_miner(self, segment: PreparedSegment, proof: TicketProof, refused: _Refused) -> TicketProof:
+    async def _other_miner(self, upload: _Upload, proof: TicketProof, refused: _Refused) -> TicketProof:
         """Return a ticket for another miner, or the same one when the validator says that it is there."""
         failed = FailedPiece(
             index=proof.ticket.index, ticket_id=proof.ticket.id(self._session.network), refusal=refused.refusal
         )
         try:
-            answer = await self._session.api.reallocate(segment.segment_id, [failed])
+            async with upload.moving:
+                answer = await self._session.api.reallocate(upload.segment.segment_id, [failed])
+                (moved,) = self._check_tickets(answer, upload, [failed.index])
         except ConflictError:
             await self._session.clock.sleep(RETRY_SECONDS)
             return proof
         self._progress.note(f"piece {failed.index} goes to another miner: {refused.error.message}")
-        return self._check_tickets(answer, segment, [failed.index])[0]
+        return moved
 
     async def _send(self, segment: PreparedSegment, proof: TicketProof) -> Holding:
         """Send one piece and check its receipt; raises _Refused for whatever goes wrong with its miner."""
@@ -174,14 +200,13 @@ class SegmentUploader:
             return None
         return refusal if refusal.ticket_id == ticket.id(self._session.network) else None
 
-    def _check_tickets(
-        self, answer: TicketList, segment: PreparedSegment, indices: range | list[int]
-    ) -> list[TicketProof]:
-        """Return the tickets as miners want to see them.
+    def _check_tickets(self, answer: TicketList, upload: _Upload, indices: Sequence[int]) -> list[TicketProof]:
+        """Return the tickets as miners want to see them, and note who has which piece.
 
-        Raises ProtocolError unless they are for these pieces, AuthError unless the grant covers them.
+        Raises ProtocolError unless they are for these pieces on these terms, IntegrityError when a miner would have
+        two pieces, AuthError unless the grant covers them.
         """
-        session, spec = self._session, segment.spec
+        session, segment, spec = self._session, upload.segment, upload.segment.spec
         wanted = [(index, spec.roots[index]) for index in indices]
         if [(ticket.index, ticket.root) for ticket in answer.tickets] != wanted:
             raise ProtocolError("the validator's tickets are not for the pieces asked about")
@@ -190,7 +215,10 @@ class SegmentUploader:
             said = (ticket.network, ticket.netuid, ticket.validator, ticket.account, ticket.segment_id)
             if said != about or ticket.piece_length != spec.piece_length:
                 raise ProtocolError("a ticket names another network, account or segment")
-        if len({ticket.miner for ticket in answer.tickets}) != len(answer.tickets):
+            if (ticket.upload_by, ticket.keep_until) != (upload.upload_by, None):
+                raise ProtocolError("a ticket is good for another time than was asked for")
+        upload.miners.update({ticket.index: ticket.miner for ticket in answer.tickets})
+        if len(set(upload.miners.values())) != len(upload.miners):
             raise IntegrityError("the validator placed two pieces of a segment with one miner")
         proofs = prove_tickets(answer.tickets, answer.grant, session.network)
         proofs[0].check(session.network)

@@ -61,9 +61,6 @@ FIRST_PAUSE_SECONDS: Final = 0.25
 RECORDS_PER_CALL: Final = 64
 """Records of one call: at 255 pieces they still fit the answer's limit."""
 
-UPLOAD_SECONDS: Final = 3600
-"""How long a segment may take from allocation to the last piece; far more than 4 MiB at the slowest speed."""
-
 BUCKETS_BYTES_MAX: Final = 8 * 1024 * 1024
 
 
@@ -80,8 +77,8 @@ class ValidatorApi:
         self._clock = clock
         self._rng = rng
 
-    async def allocate(self, specs: Sequence[SegmentSpec]) -> TicketList:
-        """Ask for a ticket for every piece of new segments.
+    async def allocate(self, specs: Sequence[SegmentSpec], upload_by: int) -> TicketList:
+        """Ask for a ticket for every piece of new segments, good for uploads until ``upload_by``, Unix seconds.
 
         Raises QuotaError, TemporaryError naming how many miners there are, and what the validator says.
         """
@@ -89,7 +86,7 @@ class ValidatorApi:
             request_id=secrets.token_bytes(16),
             account=self._account,
             segments=tuple(specs),
-            upload_by=int(self._clock.now()) + UPLOAD_SECONDS,
+            upload_by=upload_by,
         )
         return await self._message("/v1/allocate", request, TicketList, TICKETS_BYTES_MAX)
 
@@ -110,12 +107,9 @@ class ValidatorApi:
         request = CommitRequest(request_id=secrets.token_bytes(16), account=self._account, segments=(segment,))
         await self._message("/v1/commit", request, CommitAnswer)
 
-    async def segments(self, segment_ids: Sequence[SegmentId]) -> dict[SegmentId, SegmentRecord]:
-        """Return the records of segments, each checked against its id.
-
-        Raises IntegrityError when one is missing, not what its id commits to, or impossible.
-        """
-        found: dict[SegmentId, SegmentRecord] = {}
+    async def segments(self, segment_ids: Sequence[SegmentId]) -> dict[SegmentId, SegmentRecord | IntegrityError]:
+        """Return the record of each segment, or why it is none: missing, not what its id commits to, or impossible."""
+        found: dict[SegmentId, SegmentRecord | IntegrityError] = {}
         for start in range(0, len(segment_ids), RECORDS_PER_CALL):
             asked = tuple(segment_ids[start : start + RECORDS_PER_CALL])
             request = SegmentsRequest(segment_ids=asked)
@@ -206,15 +200,15 @@ class ValidatorApi:
         return await attempt()
 
 
-def _checked_record(segment_id: SegmentId, record: SegmentRecord | None) -> SegmentRecord:
+def _checked_record(segment_id: SegmentId, record: SegmentRecord | None) -> SegmentRecord | IntegrityError:
     short = segment_id.hex()[:8]
     if record is None:
-        raise IntegrityError(f"the validator has no record of segment {short}… that a manifest names")
+        return IntegrityError(f"the validator has no record of segment {short}… that a manifest names")
     try:
         record.spec.check_shape()
     except ProtocolError as error:
-        raise IntegrityError(f"the record of segment {short}… is impossible: {error.message}") from None
+        return IntegrityError(f"the record of segment {short}… is impossible: {error.message}")
     indices = [holding.index for holding in record.holdings]
     if len(set(indices)) != len(indices) or max(indices) >= record.spec.n:
-        raise IntegrityError(f"the record of segment {short}… has impossible holdings")
+        return IntegrityError(f"the record of segment {short}… has impossible holdings")
     return record

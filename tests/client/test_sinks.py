@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from hippy.client.manifest import inline_manifest
 from hippy.client.sinks import FileSink, MemorySink, StreamSink
-from hippy.errors import HippyError
+from hippy.errors import HippyError, TemporaryError, UsageError
 
 MANIFEST = inline_manifest(b"new", mode=0o4751, mtime_us=1_700_000_000_123_456)
 
@@ -76,3 +78,72 @@ def test_stream_gets_the_bytes_as_they_come() -> None:
     sink.write(b"new")
     sink.commit(MANIFEST)
     assert stream.getvalue() == b"new"
+
+
+def test_sink_that_was_given_up_takes_no_more(tmp_path: Path) -> None:
+    sinks = [FileSink(tmp_path / "x") for _ in range(2)]
+    sinks[0].write(b"ne")
+    for sink in sinks:
+        sink.abandon()
+        with pytest.raises(TemporaryError, match="given up"):
+            sink.write(b"w")
+        with pytest.raises(TemporaryError, match="given up"):
+            sink.commit(MANIFEST)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sink_given_up_in_the_middle_of_a_write_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, go_on, open_file = threading.Event(), threading.Event(), os.open
+
+    def slow(*args: object) -> int:
+        opening.set()
+        go_on.wait(10)
+        return open_file(*args)  # type: ignore[arg-type]
+
+    sink = FileSink(tmp_path / "x")
+    monkeypatch.setattr(os, "open", slow)
+    writer, ender = threading.Thread(target=sink.write, args=(b"new",)), threading.Thread(target=sink.abandon)
+    writer.start()
+    opening.wait(10)
+    ender.start()
+    ender.join(0.02)  # it would be through by now if it did not wait for the writer
+    go_on.set()
+    writer.join()
+    ender.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+class Piecemeal(io.RawIOBase):
+    """A file on a disk that takes three bytes at a time."""
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        self.taken += bytes(data[:3])
+        return len(data[:3])
+
+
+def test_everything_is_written_to_a_disk_that_takes_a_part_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, sink = Piecemeal(), FileSink(tmp_path / "x")
+    monkeypatch.setattr(sink, "_file", file)
+    sink.write(b"0123456789")
+    assert file.taken == b"0123456789"
+
+
+def test_broken_pipe_is_told_as_it_is_and_other_troubles_of_a_stream_as_ours() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as stream, pytest.raises(BrokenPipeError) as caught:
+        StreamSink(stream).write(b"new")
+    assert not isinstance(caught.value, HippyError)
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(UsageError, match="No space left"):
+        StreamSink(full).write(b"new")
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.raises(UsageError, match="closed"):
+        StreamSink(closed).write(b"new")

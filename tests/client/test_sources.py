@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hippy.client.packing import Chunk
 from hippy.client.prepare import FileReading
-from hippy.client.sources import BytesSource, FileSource, Source, spool, walk_directory
+from hippy.client.sources import BytesSource, FileSource, Reader, Source, spool, walk_directory
 from hippy.errors import HippyError, NotFoundError, TemporaryError, UsageError
 
 
@@ -127,3 +128,29 @@ def test_time_before_1970_is_stored_as_1970() -> None:
     assert FileSource("x", 0, 0, -5_000_000).mtime_us == 0
     assert FileSource("x", 0, 0, 5_999).mtime_us == 5
     assert BytesSource(b"abc").size == 3
+
+
+def test_time_after_2255_is_stored_as_the_last_there_is() -> None:
+    assert FileSource("x", 0, 0, 10**10 * 10**9).mtime_us == 2**53 - 1
+    assert FileSource("x", 0, 0, (2**53 - 1) * 1000).mtime_us == 2**53 - 1
+
+
+class FailingSource(BytesSource):
+    """Cannot be read, for a reason nobody thought of."""
+
+    error: Exception
+
+    def open(self) -> Reader:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("embedded null byte"), OSError(5, "Input/output error")])
+def test_unexpected_trouble_with_a_file_is_its_own_failure(error: Exception) -> None:
+    source = FailingSource(b"12345")
+    object.__setattr__(source, "error", error)
+    outcome = read(source)
+    assert isinstance(outcome, UsageError)
+    assert str(error.args[-1]) in outcome.message
+    chunked = FileReading("it", source)
+    assert chunked.read(Chunk(0, 0, 5), memoryview(bytearray(5))) is None
+    assert isinstance(chunked.error, UsageError)

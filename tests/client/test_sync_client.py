@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import inspect
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,29 @@ def test_versions_seen_outlive_the_session() -> None:
     assert (find_home().state / "seen.sqlite").exists()
     with Client() as client:
         assert client.head("hippy://sync/seen").version == 2
+
+
+@pytest.mark.usefixtures("login")
+def test_interrupted_call_has_put_things_in_order_when_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, in_order = threading.Event(), list[bool]()
+
+    async def work(_: AsyncClient) -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            for _turn in range(100):
+                await asyncio.sleep(0)
+            in_order.append(True)
+
+    def interrupted(_: concurrent.futures.Future[None]) -> None:
+        started.wait(10)
+        raise KeyboardInterrupt
+
+    with Client() as client:
+        client.whoami()
+        with monkeypatch.context() as patched:
+            patched.setattr(concurrent.futures.Future, "result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                client._call(work)
+        assert in_order == [True]

@@ -10,15 +10,15 @@ import pytest
 
 from hippy.client.validator_api import ATTEMPTS, ValidatorApi
 from hippy.endpoint import Endpoint
-from hippy.errors import ConflictError, HippyError, QuotaError, TemporaryError, UnreachableError
+from hippy.errors import ConflictError, HippyError, IntegrityError, QuotaError, TemporaryError, UnreachableError
 from hippy.identity import Identity
-from hippy.ids import MessageId, NetworkId, Root
+from hippy.ids import MessageId, NetworkId, Root, SegmentId
 from hippy.testing.clock import VirtualClock
 from hippy.transport.client import Call, Http, Peer
 from hippy.wire.canonical import Message
 from hippy.wire.node import AccountStatus
 from hippy.wire.object import BucketsAnswer
-from hippy.wire.segment import AllocateRequest, FailedPiece, SegmentSpec
+from hippy.wire.segment import AllocateRequest, FailedPiece, Holding, SegmentRecord, SegmentsAnswer, SegmentSpec
 
 M = TypeVar("M", bound=Message)
 ACCOUNT = Identity.from_seed(b"a" * 32).public_key
@@ -80,7 +80,7 @@ async def test_repeat_is_the_same_request_and_the_next_call_another() -> None:
     http = ScriptedHttp(UnreachableError("away"), TemporaryError("busy"), QuotaError("full"), QuotaError("full"))
     for _ in range(2):
         with pytest.raises(QuotaError):
-            await finish(api(http, clock).allocate([SPEC]), clock)
+            await finish(api(http, clock).allocate([SPEC], 1), clock)
     ids = [AllocateRequest.parse(bytes(call.body)).request_id for call in http.calls]
     assert len(ids) == 4
     assert len(set(ids[:3])) == 1
@@ -98,3 +98,21 @@ async def test_reallocation_is_repeated_only_when_its_answer_was_lost() -> None:
 async def test_buckets_are_what_the_validator_lists() -> None:
     clock, http = VirtualClock(), ScriptedHttp(answer=BucketsAnswer(buckets=(b"b" * 32,)))
     assert await finish(api(http, clock).buckets(), clock) == (b"b" * 32,)
+
+
+async def test_missing_record_is_told_of_its_segment_alone() -> None:
+    clock, known = VirtualClock(), SPEC.segment_id(ACCOUNT)
+    missing = SegmentId(b"m" * 32)
+    record = SegmentRecord(
+        account=ACCOUNT,
+        spec=SPEC,
+        pay_class="paid",
+        committed_time=0,
+        placement_round=0,
+        candidates_seq=0,
+        holdings=(Holding(index=0, ticket_id=PIECE.ticket_id, miner=ACCOUNT, time=0, signature=bytes(64)),),
+    )
+    http = ScriptedHttp(answer=SegmentsAnswer(segments=(record,)))
+    found = await finish(api(http, clock).segments([missing, known]), clock)
+    assert isinstance(found[missing], IntegrityError)
+    assert found[known] == record

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import random
+import threading
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from hippy.client.prepare import FileReading
 from hippy.client.progress import SilentProgress
 from hippy.client.results import PutResult
 from hippy.client.sdk import AsyncClient
+from hippy.client.sinks import FileSink
 from hippy.errors import (
     ConflictError,
     IntegrityError,
@@ -108,6 +110,7 @@ async def test_one_miner_too_few_says_how_many_pieces_are_missing(client: AsyncC
     with pytest.raises(TemporaryError, match=r"only 3 of the k=4 pieces needed can be had now \(1 missing\)") as caught:
         await client.get("hippy://dead/y")
     assert caught.value.exit_code == 5
+    assert "`hippy net status`" in (caught.value.hint or "")
 
 
 async def test_corrupt_pieces_are_replaced_by_others(client: AsyncClient, network: Network) -> None:
@@ -446,3 +449,82 @@ async def test_file_whose_hash_is_wrong_is_not_delivered(
     with pytest.raises(IntegrityError, match="hash"):
         await client.get_file("hippy://wrong/x", tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+
+
+class Notes(SilentProgress):
+    """Keeps what is worth a line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+async def test_bad_miner_is_told_of_once_and_failures_of_one_segment_read_alike(
+    own_network: Network, tmp_path: Path
+) -> None:
+    source, notes = tmp_path / "source", Notes()
+    source.mkdir()
+    for number in range(20):
+        (source / str(number)).write_bytes(data_of(6_000, seed=number))
+    async with AsyncClient.open(own_network.credentials) as client:
+        await client.put_dir(source, "hippy://alike/t")
+    for miner in own_network.miners:
+        miner.corrupts = True
+    async with AsyncClient.open(own_network.credentials, progress=notes) as client:
+        result = await client.get_dir("hippy://alike/t", tmp_path / "back")
+    assert (result.files, len(result.failures)) == (0, 20)
+    assert len({failure.error.message for failure in result.failures}) == 1
+    assert len(notes.lines) == 8
+    assert len({line.split(" not from ")[1] for line in notes.lines}) == 8
+
+
+async def test_file_of_the_far_future_goes_with_the_others(client: AsyncClient, tmp_path: Path) -> None:
+    for name, seconds, size in (("now", 10**9, 10), ("odd", 10**10, 10), ("large", 10**10, 6_000), ("old", -5, 10)):
+        (tmp_path / name).write_bytes(data_of(size))
+        os.utime(tmp_path / name, (seconds, seconds))
+    result = await client.put_dir(tmp_path, "hippy://odd/times")
+    assert (result.files, result.failures) == (4, ())
+    assert (await client.head("hippy://odd/times/odd")).mtime_us == 2**53 - 1
+    assert (await client.head("hippy://odd/times/large")).mtime_us == 2**53 - 1
+    assert (await client.head("hippy://odd/times/old")).mtime_us == 0
+
+
+@pytest.mark.parametrize("size", [100, 100_000, SEGMENT + 100_000])
+async def test_pipe_that_nobody_reads_is_told_as_such(client: AsyncClient, size: int) -> None:
+    await client.put(data_of(size), "hippy://pipes/x")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as stream, pytest.raises(BrokenPipeError):
+        await client.get_to("hippy://pipes/x", stream)
+    with (
+        os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering=0) as full,
+        pytest.raises(UsageError, match="No space left"),
+    ):
+        await client.get_to("hippy://pipes/x", full)
+
+
+async def test_cancelled_get_leaves_no_draft(
+    client: AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.put(data_of(2 * SEGMENT), "hippy://cancelled/x")
+    writing, go_on, written, write = threading.Event(), threading.Event(), threading.Event(), FileSink.write
+
+    def slow(sink: FileSink, data: bytes) -> None:
+        writing.set()
+        go_on.wait(10)
+        try:
+            write(sink, data)
+        finally:
+            written.set()
+
+    monkeypatch.setattr(FileSink, "write", slow)
+    task = asyncio.create_task(client.get_file("hippy://cancelled/x", tmp_path / "x"))
+    await asyncio.to_thread(writing.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await asyncio.to_thread(written.wait, 10)
+    assert list(tmp_path.iterdir()) == []
