@@ -11,10 +11,10 @@ import asyncio
 import mmap
 from typing import Final
 
-from hippy.erasure.geometry import PIECE_BYTES_MAX
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 
 MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
-"""What a put may take in all (DESIGN §9)."""
+"""What a put may take in all."""
 
 SENDING_BYTES_MAX: Final = 32 * 1024 * 1024
 """Pieces on their way at any moment; the sockets may hold a second copy of these."""
@@ -29,14 +29,14 @@ BUFFERS_MAX: Final = 4
 def buffer_count(n: int, memory_bytes_max: int = MEMORY_BYTES_MAX) -> int:
     """Return how many segment buffers of n pieces fit the memory that a put may take, at least one."""
     room = memory_bytes_max - SENDING_BYTES_MAX - OTHER_BYTES
-    return max(1, min(BUFFERS_MAX, room // (n * PIECE_BYTES_MAX)))
+    return max(1, min(BUFFERS_MAX, room // (n * PIECE_LENGTH_MAX)))
 
 
 class BufferPool:
     """``count`` buffers of n pieces of the greatest length, made when first needed."""
 
     def __init__(self, n: int, count: int) -> None:
-        self._bytes = n * PIECE_BYTES_MAX
+        self._bytes = n * PIECE_LENGTH_MAX
         self._left = count
         self._free: asyncio.LifoQueue[memoryview] = asyncio.LifoQueue()
 

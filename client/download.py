@@ -21,7 +21,7 @@ from hippy.client.buffers import ByteBudget
 from hippy.client.progress import Progress
 from hippy.client.session import Session
 from hippy.erasure.codec import Codec
-from hippy.erasure.geometry import PIECE_BYTES_MAX
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import HippyError, IntegrityError, TemporaryError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey, SegmentId
@@ -36,7 +36,7 @@ LAG_SECONDS: Final = 2.0
 RECEIVING_BYTES_MAX: Final = 64 * 1024 * 1024
 RECEIVING_PIECES_MAX: Final = 64
 SEGMENTS_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Segments in memory, being fetched, in use or kept; half of what a client may take (DESIGN §9)."""
+"""Segments in memory, being fetched, in use or kept; half of what a client may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class SegmentCache:
         self._tasks: set[asyncio.Task[SegmentData]] = set()
         k = max((record.spec.k for record in records.values() if isinstance(record, SegmentRecord)), default=1)
         # A segment takes its pieces and, while they are checked, as much again.
-        self._places = max(2, bytes_max // (2 * k * PIECE_BYTES_MAX))
+        self._places = max(2, bytes_max // (2 * k * PIECE_LENGTH_MAX))
         self._changed = asyncio.Condition()
 
     @asynccontextmanager

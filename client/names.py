@@ -20,7 +20,7 @@ from typing import Final
 
 from hippy import seal
 from hippy.client.keys import AccountKeys, child_key, siv_key
-from hippy.client.uri import clean_component
+from hippy.client.uri import check_depth, clean_component
 from hippy.errors import HippyError, IntegrityError, UsageError
 from hippy.wire.object import NAME_BYTES_MAX
 
@@ -56,6 +56,7 @@ def seal_path(keys: AccountKeys, bucket: str, components: tuple[str, ...]) -> Pl
 
     Raises UsageError for a component that is no name, and for a path that is too long encrypted.
     """
+    check_depth(components)
     place = seal_bucket(keys, bucket)
     for text in components:
         place = _child_place(keys, place, clean_component(text).encode())

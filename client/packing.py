@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from hippy.erasure.geometry import PIECE_BYTES_MAX
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 
 SHARED_BYTES_MAX: Final = 1024 * 1024
-"""Files shorter than this share segments (DESIGN §4)."""
+"""Files shorter than this share segments (ARCHITECTURE)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SegmentPlan:
 
 def segment_bytes_max(k: int) -> int:
     """Return how much data a segment of k data pieces holds."""
-    return k * PIECE_BYTES_MAX
+    return k * PIECE_LENGTH_MAX
 
 
 def plan_segments(sizes: Iterable[tuple[int, int]], segment_bytes_max: int) -> Iterator[SegmentPlan]:

@@ -1,4 +1,4 @@
-"""``AsyncClient``: what programs call (DESIGN §10). The blocking facade is hippy.client.sync_client.
+"""``AsyncClient``: what programs call. The blocking facade is hippy.client.sync_client.
 
 Owns the verbs: what each means for one object or a tree, and what is said when it cannot be done. Leaves moving
 bytes to hippy.client.put and hippy.client.get. A call about one object raises; a call about many returns what it
@@ -25,6 +25,7 @@ from typing import BinaryIO
 from hippy.client.get import Getter, Wanted
 from hippy.client.home import Credentials, find_credentials, find_home
 from hippy.client.listing import Listed, Listing, path_of
+from hippy.client.manifest import INLINE_BYTES_MAX
 from hippy.client.names import Place, open_bucket, seal_path
 from hippy.client.progress import Progress, SilentProgress
 from hippy.client.put import Item, Putter
@@ -51,7 +52,7 @@ from hippy.errors import ConflictError, HippyError, NotFoundError, TemporaryErro
 from hippy.identity import ss58_encode
 
 STANDARD_MINERS_MIN = 30
-"""Independent miners from which on the standard profile is the default (DESIGN §5)."""
+"""Independent miners from which on the standard profile is the default."""
 
 AUTO = "auto"
 MANIFESTS_AT_ONCE = 5000
@@ -155,11 +156,13 @@ class AsyncClient:
         return sink.data
 
     async def get_file(self, uri: str, path: PathLike) -> GetResult:
-        """Bring an object to a file, or into a directory under its own name; it appears whole or not at all."""
-        target = Path(path)
-        if await asyncio.to_thread(target.is_dir):
-            target /= parse_uri(uri).name
-        return await self._get_one(uri, lambda: FileSink(target))
+        """Bring an object to a file, or into a directory under its own name; it appears whole or not at all.
+
+        A symbolic link is followed, missing directories are made. Raises UsageError when something that is no
+        regular file is in the way.
+        """
+        target = await asyncio.to_thread(_file_at, Path(path), parse_uri(uri).name)
+        return await self._get_one(uri, _file_below(target.parent, (target.name,)))
 
     async def get_to(self, uri: str, stream: BinaryIO) -> GetResult:
         """Write an object to an open stream; an IntegrityError may come after its first bytes."""
@@ -270,14 +273,11 @@ class AsyncClient:
         Raises TemporaryError when it has more pieces than there are live independent miners.
         """
         miners = await self._session.miners.independent_count()
-        if self._profile_name == AUTO:
-            profile = STANDARD if miners >= STANDARD_MINERS_MIN else LOCAL
-        else:
-            profile = parse_profile(self._profile_name)
+        profile = self._profile_for(miners)
         if profile.n > miners:
             raise TemporaryError(
                 f"the code {profile} needs {profile.n} independent miners, {miners} are live",
-                hint="wait for more miners, or choose a smaller code (--ec k/n)",
+                hint=f"wait for more miners, or choose a smaller code{_smaller_code(miners)}",
             )
         return profile
 
@@ -300,7 +300,9 @@ class AsyncClient:
         began = time.monotonic()
         items, failures = self._items(given)
         self._begin("uploading", sum(item.source.size for item in items))
-        putter = Putter(self._session, await self.profile(), self._progress, if_absent=if_absent)
+        is_stored = any(item.source.size > INLINE_BYTES_MAX for item in items)  # the rest rides in manifests
+        profile = await self.profile() if is_stored else self._profile_for(0)
+        putter = Putter(self._session, profile, self._progress, if_absent=if_absent)
         totals = await putter.run(items)
         return PutResult(
             files=totals.files,
@@ -328,6 +330,11 @@ class AsyncClient:
             items.append(Item(each.label, place, each.source))
         return items, failures
 
+    def _profile_for(self, miners: int) -> Profile:
+        if self._profile_name != AUTO:
+            return parse_profile(self._profile_name)
+        return STANDARD if miners >= STANDARD_MINERS_MIN else LOCAL
+
     def _object(self, uri: str) -> tuple[Place, str]:
         """Return the place of the object a URI names, and its name for people."""
         target = parse_uri(uri)
@@ -346,6 +353,10 @@ class AsyncClient:
         return GetResult(totals.files, totals.bytes, totals.segments, time.monotonic() - began)
 
 
+def _smaller_code(miners: int) -> str:
+    return f": --ec {(miners + 1) // 2}/{miners}" if miners > 1 else ""
+
+
 def _found(credentials: Credentials | None) -> tuple[Credentials, SeenRows]:
     """Return whom to act as, and what to remember."""
     if credentials is not None:
@@ -362,6 +373,14 @@ def _source_of(what: PathLike | bytes | BinaryIO) -> tuple[Source, str | None]:
         source = FileSource.of(Path(what))
         return source, Path(what).name
     return spool(what), None
+
+
+def _file_at(path: Path, name: str) -> Path:
+    """Return the file that ``path`` means: itself, what it links to, or ``name`` in it when it is a directory."""
+    target = (path / name if path.is_dir() else path).resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is no regular file", hint="write to standard output with - instead")
+    return target
 
 
 def _file_below(root: Path, components: tuple[str, ...]) -> Callable[[], Sink]:

@@ -47,8 +47,8 @@ class FileSink:
     def write(self, data: bytearray | bytes) -> None:
         """Append to the draft."""
         with self._lock:
+            file, rest = self._open(), memoryview(data)
             try:
-                file, rest = self._open(), memoryview(data)
                 while rest:  # a disk that is nearly full takes a part
                     rest = rest[file.write(rest) :]
             except OSError as error:

@@ -34,7 +34,7 @@ from hippy.ids import PublicKey
 from hippy.transport.client import Answer, Call
 from hippy.wire.canonical import check_time
 from hippy.wire.segment import FailedPiece, Holding, SegmentCommit, TicketList
-from hippy.wire.ticket import Receipt, Refusal, Ticket, TicketProof, prove_tickets
+from hippy.wire.ticket import REFUSAL_HEADER, TICKET_HEADER, Receipt, Refusal, Ticket, TicketProof, prove_tickets
 
 SENDING_PIECES_MAX: Final = 64
 PIECE_ATTEMPTS: Final = 4
@@ -44,8 +44,6 @@ RETRY_SECONDS: Final = 0.3
 UPLOAD_SECONDS: Final = 3600
 """How long a segment may take from allocation to the last piece; far more than 4 MiB at the slowest speed."""
 
-TICKET_HEADER: Final = "X-Hippy-Ticket"
-REFUSAL_HEADER: Final = "X-Hippy-Refusal"
 REFUSAL_BYTES_MAX: Final = 4096
 
 

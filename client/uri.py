@@ -13,6 +13,7 @@ is the same name. A trailing slash is kept as a flag: what it means is the comma
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,9 +65,14 @@ def parse_uri(text: str) -> Uri:
         raise UsageError(f"{text[:80]!r} names no bucket", hint="write hippy://bucket/path")
     slash = path.endswith("/") or not path
     parts = path.removesuffix("/").split("/") if path else []
-    if len(parts) > COMPONENTS_MAX:
-        raise UsageError(f"a path has at most {COMPONENTS_MAX} components, this one {len(parts)}")
+    check_depth(parts)
     return Uri(clean_component(bucket), tuple(clean_component(part) for part in parts), slash)
+
+
+def check_depth(components: Sequence[str]) -> None:
+    """Raises UsageError when a path has more components than the protocol carries."""
+    if len(components) > COMPONENTS_MAX:
+        raise UsageError(f"a path has at most {COMPONENTS_MAX} components, this one {len(components)}")
 
 
 def clean_component(text: str) -> str:

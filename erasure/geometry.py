@@ -25,7 +25,7 @@ from hippy.errors import UsageError
 PIECES_MAX: Final = 255
 """Pieces of one segment: k and n travel as one byte each (PROTOCOL §2) and zfec's field has 256 elements."""
 
-PIECE_BYTES_MAX: Final = 4 * 1024 * 1024
+PIECE_LENGTH_MAX: Final = 4 * 1024 * 1024
 """Bytes of one piece: a segment is k pieces of at most this (PROTOCOL §0)."""
 
 _SPELLING: Final = re.compile(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})")

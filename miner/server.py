@@ -25,6 +25,7 @@ from hippy.chain.open import open_chain
 from hippy.chain.protocol import Chain
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import ConfigError, HippyError, ProtocolError, TemporaryError, TooLargeError
 from hippy.identity import Identity, load_keyfile
 from hippy.ids import Root, id_from_hex
@@ -37,12 +38,7 @@ from hippy.proofs.ranges import encode_range
 from hippy.transport.hello import HelloDesk
 from hippy.transport.server import Guard, Route, build_app, error_response, message_response, serving
 from hippy.wire.btauth import NonceWindow
-from hippy.wire.ticket import PIECE_LENGTH_MAX, Receipt, Ticket, TicketProof
-
-TICKET_HEADER: Final = "X-Hippy-Ticket"
-REFUSAL_HEADER: Final = "X-Hippy-Refusal"
-TICKET_BYTES_MAX: Final = 7168
-"""A ticket with its path, in one header (PROTOCOL §3.2)."""
+from hippy.wire.ticket import REFUSAL_HEADER, TICKET_BYTES_MAX, TICKET_HEADER, Receipt, Ticket, TicketProof
 
 READS_MAX: Final = 16
 """Pieces in memory for readers: 64 MiB."""

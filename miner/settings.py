@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.settings import NodeSettings
-from hippy.wire.ticket import PIECE_LENGTH_MAX
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import ProtocolError
 from hippy.hashing import dk, keyed, u32, u64
 from hippy.ids import Root, SegmentId
@@ -28,16 +29,7 @@ from hippy.wire.fields import (
     Segment,
     Signature,
 )
-from hippy.wire.ticket import (
-    PIECE_LENGTH_MAX,
-    TICKETS_MAX,
-    PayClass,
-    PieceLength,
-    Receipt,
-    Refusal,
-    Ticket,
-    TicketGrant,
-)
+from hippy.wire.ticket import TICKETS_MAX, PayClass, PieceLength, Receipt, Refusal, Ticket, TicketGrant
 
 SEGMENTS_MAX: Final = 64
 """Segments in one allocation or commit."""

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import AuthError
 from hippy.hashing import dk, keyed
 from hippy.ids import MessageId
@@ -32,7 +33,11 @@ from hippy.wire.fields import (
     Segment,
 )
 
-PIECE_LENGTH_MAX: Final = 4 * 1024 * 1024
+TICKET_HEADER: Final = "X-Hippy-Ticket"
+REFUSAL_HEADER: Final = "X-Hippy-Refusal"
+TICKET_BYTES_MAX: Final = 7168
+"""A ticket with its path, in one header."""
+
 TICKETS_MAX: Final = 64 * 255
 """64 segments in one allocation, 255 pieces each."""
 

@@ -21,12 +21,12 @@ from hippy.endpoint import Endpoint
 from hippy.errors import NoSpaceError
 from hippy.identity import Identity, save_keyfile
 from hippy.ids import NetworkId, PublicKey
-from hippy.miner.server import REFUSAL_HEADER, TICKET_HEADER, build_miner
+from hippy.miner.server import build_miner
 from hippy.miner.store import open_store
 from hippy.transport.server import error_response, serving
 from hippy.validator.server import run_validator
 from hippy.validator.settings import AccountSettings, ValidatorSettings
-from hippy.wire.ticket import Refusal, TicketProof
+from hippy.wire.ticket import REFUSAL_HEADER, TICKET_HEADER, Refusal, TicketProof
 
 NETWORK = NetworkId(b"n" * 32)
 NETUID = 7

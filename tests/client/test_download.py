@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hippy.client.download import SegmentCache, SegmentData, SegmentFetcher
-from hippy.erasure.geometry import PIECE_BYTES_MAX
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import TemporaryError
 from hippy.ids import MessageId, PublicKey, Root, SegmentId
 from hippy.wire.segment import Holding, SegmentRecord, SegmentSpec
@@ -34,7 +34,7 @@ def record(number: int) -> SegmentRecord:
 
 RECORDS = {record(number).segment_id: record(number) for number in range(6)}
 IDS = list(RECORDS)
-TWO_PLACES = 2 * 2 * PIECE_BYTES_MAX
+TWO_PLACES = 2 * 2 * PIECE_LENGTH_MAX
 
 
 class SlowFetcher:

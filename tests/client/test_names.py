@@ -92,3 +92,8 @@ def test_key_is_in_no_repr() -> None:
 def test_order_prefixes_each_component_with_its_blocks() -> None:
     place = Place(b"B" * 32, (b"C" * 48,), b"")
     assert place.ordered() == b"\x02" + b"B" * 32 + b"\x03" + b"C" * 48
+
+
+def test_a_path_that_is_too_deep_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="at most 64 components, this one 65"):
+        seal_path(KEYS, "bucket", ("d",) * 65)

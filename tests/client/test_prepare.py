@@ -17,7 +17,7 @@ from hippy.client.packing import plan_segments
 from hippy.client.prepare import FileReading, PreparedSegment, fill, prepare_segment
 from hippy.client.sources import BytesSource
 from hippy.erasure.codec import Codec
-from hippy.erasure.geometry import PIECE_BYTES_MAX
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import TemporaryError
 from hippy.hashing import digest
 from hippy.proofs.tree import root_of
@@ -127,7 +127,7 @@ def test_preparing_allocates_nothing_of_a_segment_size() -> None:
 def test_buffers_of_every_code_fit_the_memory_or_there_is_one(n: int) -> None:
     count = buffer_count(n)
     assert 1 <= count <= BUFFERS_MAX
-    assert count == 1 or count * n * PIECE_BYTES_MAX < MEMORY_BYTES_MAX
+    assert count == 1 or count * n * PIECE_LENGTH_MAX < MEMORY_BYTES_MAX
 
 
 async def test_pool_makes_no_more_buffers_than_it_may() -> None:

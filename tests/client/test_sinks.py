@@ -10,7 +10,7 @@ import pytest
 
 from hippy.client.manifest import inline_manifest
 from hippy.client.sinks import FileSink, MemorySink, StreamSink
-from hippy.errors import HippyError, TemporaryError, UsageError
+from hippy.errors import HippyError, NotFoundError, TemporaryError, UsageError
 
 MANIFEST = inline_manifest(b"new", mode=0o4751, mtime_us=1_700_000_000_123_456)
 
@@ -147,3 +147,9 @@ def test_broken_pipe_is_told_as_it_is_and_other_troubles_of_a_stream_as_ours() -
     closed.close()
     with pytest.raises(UsageError, match="closed"):
         StreamSink(closed).write(b"new")
+
+
+def test_the_error_of_a_directory_that_is_not_there_names_it(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "no" / "file")
+    with pytest.raises(NotFoundError, match=r"/no: No such file or directory$"):
+        sink.write(b"x")

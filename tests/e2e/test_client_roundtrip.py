@@ -369,6 +369,40 @@ async def test_failed_get_leaves_the_old_file_and_no_draft(
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("old", b"old")]
 
 
+async def test_get_writes_through_a_link_and_makes_directories(client: AsyncClient, tmp_path: Path) -> None:
+    await client.put(b"new", "hippy://files/linked")
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    await client.get_file("hippy://files/linked", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    await client.get_file("hippy://files/linked", tmp_path / "deep" / "er" / "file")
+    assert (tmp_path / "deep" / "er" / "file").read_bytes() == b"new"
+
+
+async def test_get_replaces_nothing_but_regular_files(client: AsyncClient, tmp_path: Path) -> None:
+    await client.put(b"new", "hippy://files/special")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no regular file"):
+        await client.get_file("hippy://files/special", tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+async def test_short_files_need_no_miners(network: Network) -> None:
+    async with AsyncClient.open(network.credentials, profile="10/24") as client:
+        await client.put(b"rides in its manifest", "hippy://files/short")
+        assert await client.get("hippy://files/short") == b"rides in its manifest"
+
+
+async def test_a_path_that_is_too_deep_fails_alone(client: AsyncClient, tmp_path: Path) -> None:
+    deep = tmp_path.joinpath("tree", *"d" * 65)
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(b"x")
+    (tmp_path / "tree" / "other").write_bytes(b"y")
+    result = await client.put_dir(tmp_path / "tree", "hippy://deep/")
+    assert (result.files, [type(failure.error) for failure in result.failures]) == (1, [UsageError])
+
+
 async def test_files_that_share_a_segment_fetch_it_once(client: AsyncClient, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

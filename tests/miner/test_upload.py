@@ -26,12 +26,12 @@ from hippy.errors import (
 from hippy.identity import Identity
 from hippy.ids import NetworkId, Root
 from hippy.miner.bounds import Budget
-from hippy.miner.server import TICKET_HEADER, Pieces
+from hippy.miner.server import Pieces
 from hippy.miner.service import MinerService
 from hippy.transport.client import Answer, Call, Peer, open_http
 from hippy.transport.server import Guard, Route, build_app, serving
 from hippy.wire.btauth import NonceWindow
-from hippy.wire.ticket import Receipt, TicketProof
+from hippy.wire.ticket import TICKET_HEADER, Receipt, TicketProof
 from tests.miner.world import (
     ACCOUNT,
     LARGE,

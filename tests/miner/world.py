@@ -21,14 +21,24 @@ from hippy.identity import Identity
 from hippy.ids import NetworkId, Root, SegmentId
 from hippy.miner.files import PieceFiles
 from hippy.miner.obligations import Obligation
-from hippy.miner.server import REFUSAL_HEADER, TICKET_HEADER, build_miner
+from hippy.miner.server import build_miner
 from hippy.miner.store import PieceStore, open_store
 from hippy.proofs.tree import leaf_hashes, root_of
 from hippy.testing.clock import VirtualClock
 from hippy.transport.client import Answer, Call, Http, Peer, open_http
 from hippy.transport.server import serving
 from hippy.wire.btauth import SignedRequest, sign_request
-from hippy.wire.ticket import Receipt, Refusal, Ticket, TicketGrant, TicketProof, prove_tickets, tickets_root
+from hippy.wire.ticket import (
+    REFUSAL_HEADER,
+    TICKET_HEADER,
+    Receipt,
+    Refusal,
+    Ticket,
+    TicketGrant,
+    TicketProof,
+    prove_tickets,
+    tickets_root,
+)
 
 NETWORK = NetworkId(b"n" * 32)
 NETUID = 7
