@@ -17,7 +17,7 @@ from typing import Final
 from hippy.erasure.geometry import PIECE_LENGTH_MAX
 
 SHARED_BYTES_MAX: Final = 1024 * 1024
-"""Files shorter than this share segments (ARCHITECTURE)."""
+"""Files shorter than this share segments."""
 
 
 @dataclass(frozen=True, slots=True)

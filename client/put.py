@@ -1,4 +1,4 @@
-"""Files become objects: the pipeline of a put (ARCHITECTURE).
+"""Files become objects: the pipeline of a put.
 
 One reader fills segment buffers in the order of the files; each filled buffer is prepared in a thread and
 uploaded by a task of its own, while the reader is at the next. An object's row is written only after every

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sysconfig
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hippy.cli.output import human_bytes, json_option, print_json, rate
+from hippy.cli.printing import counted, human_bytes, json_option, print_json, rate, report_failures, shown
 
 if TYPE_CHECKING:
     from hippy.client.results import GetResult, PutResult
@@ -34,8 +35,12 @@ def demo(directory: Path | None, miners: int, as_json: bool) -> int:
     with SIGKILL, gets every file back and compares it byte for byte. Leaves nothing behind.
     """
     from hippy.cli.running import run
+    from hippy.client.sources import walk_directory
+    from hippy.errors import UsageError
 
     source = directory or Path(sysconfig.get_paths()["stdlib"])
+    if not walk_directory(source, exclude=EXCLUDED).files:
+        raise UsageError(f"there are no files in {source}", hint="choose a directory with some")
     with tempfile.TemporaryDirectory(prefix="hippy-demo-") as place:
         story = run(_play(source, Path(place), miners, _Teller(quiet=as_json)))
     if as_json:
@@ -49,6 +54,10 @@ class _Teller:
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
 
+    def report(self, result: PutResult | GetResult) -> None:
+        """Say what was left out and why."""
+        report_failures(result.failures, as_json=self._quiet)
+
     def tell(self, step: str, text: str) -> None:
         if not self._quiet:
             click.echo(f"{step:<9}{text}")
@@ -60,7 +69,7 @@ async def _play(source: Path, place: Path, miners: int, teller: _Teller) -> dict
     from hippy.net.supervisor import supervising
 
     clock = SystemClock()
-    teller.tell("source", f"{source}")
+    teller.tell("source", shown(str(source)))
     started = time.monotonic()
     plan = await create_plan(place / "net", miners=miners, validators=1, clock=clock)
     async with supervising(plan, clock=clock) as supervisor:
@@ -79,21 +88,25 @@ async def _store_and_get_back(supervisor: Supervisor, source: Path, back: Path, 
     credentials = load_credentials(network_credentials(supervisor.plan.directory))
     async with AsyncClient.open(credentials=credentials, profile=f"{K}/{N}") as client:
         put = await client.put_dir(source, DESTINATION, exclude=EXCLUDED)
+        teller.report(put)
+        if not put.files:
+            raise put.failures[0].error
         teller.tell("put", _moved("stored", put))
-        teller.tell(
-            "", f"{put.segments} segments of {N} sealed pieces, any {K} are enough; {len(put.symlinks)} symlinks"
-        )
+        links = counted(len(put.symlinks), "symlink")
+        teller.tell("", f"{put.segments} segments of {N} sealed pieces, any {K} are enough; {links}")
         killed = [node.name for node in supervisor.plan.of_role("miner")[: N - K]]
         for name in killed:
             await supervisor.kill(name)
         teller.tell("kill", f"SIGKILL for {', '.join(killed)}")
     async with AsyncClient.open(credentials=credentials, profile=f"{K}/{N}") as client:
         got = await client.get_dir(DESTINATION, back)
+        teller.report(got)
         teller.tell("get", _moved("fetched", got))
-    identical, differing = _compare(source, back)
+    left_out = {failure.path for failure in put.failures}
+    identical, differing = _compare(source, back, left_out)
     for path in differing[:10]:
-        teller.tell("", f"DIFFERS: {path}")
-    teller.tell("compare", f"{identical:,} of {put.files:,} files identical, byte for byte")
+        teller.tell("", f"DIFFERS: {shown(path)}")
+    teller.tell("compare", f"{identical:,} of {counted(put.files, 'file')} identical, byte for byte")
     return {
         "files": put.files,
         "bytes": put.bytes,
@@ -108,16 +121,21 @@ async def _store_and_get_back(supervisor: Supervisor, source: Path, back: Path, 
 
 def _moved(verb: str, result: PutResult | GetResult) -> str:
     speed = rate(result.bytes, result.seconds)
-    return f"{result.files:,} files, {human_bytes(result.bytes)} {verb} in {result.seconds:.1f} s, {speed}"
+    return f"{counted(result.files, 'file')}, {human_bytes(result.bytes)} {verb} in {result.seconds:.1f} s, {speed}"
 
 
-def _compare(source: Path, back: Path) -> tuple[int, list[str]]:
-    """Return how many files of ``source`` are the same in ``back``, and the names of those that are not."""
-    from hippy.client.sources import walk_directory
+def _compare(source: Path, back: Path, left_out: Collection[str]) -> tuple[int, list[str]]:
+    """Return how many files of ``source`` are the same in ``back``, and the names of those that are not.
+
+    ``left_out`` names those that were not stored; they are in neither.
+    """
+    from hippy.client import sources
 
     identical, differing = 0, []
-    for found in walk_directory(source, exclude=EXCLUDED).files:
+    for found in sources.walk_directory(source, exclude=EXCLUDED).files:
         original, copy = source.joinpath(*found.components), back.joinpath(*found.components)
+        if sources.shown(found.components) in left_out:
+            continue
         if copy.is_file() and copy.read_bytes() == original.read_bytes():
             identical += 1
         else:

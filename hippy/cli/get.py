@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hippy.cli.opening import with_client
-from hippy.cli.output import failures_exit_code, human_bytes, json_option, print_json, rate, report_failures
+from hippy.cli.opening import refuse_directory, with_client
+from hippy.cli.printing import (
+    counted,
+    failures_exit_code,
+    human_bytes,
+    json_option,
+    print_json,
+    rate,
+    report_failures,
+)
 
 if TYPE_CHECKING:
     from hippy.client.results import GetResult
@@ -28,10 +36,15 @@ def get(source: str, destination: str, recursive: bool, as_json: bool) -> int:
     standard output. A file appears under its name only when it is whole and its hash is right.
     """
     from hippy.client.uri import parse_uri
+    from hippy.errors import UsageError
 
     uri = parse_uri(source)
     if destination == "-":
+        if recursive or as_json:
+            raise UsageError("standard output takes one object and nothing else", hint="leave -r and --json out")
         return _write_out(source)
+    if not recursive:
+        refuse_directory(uri, hint=f"hippy get -r {uri} {destination}")
 
     path = Path(destination)
     target = path / uri.name if destination.endswith("/") or path.is_dir() else path
@@ -56,6 +69,10 @@ def cat(source: str) -> int:
 
 
 def _write_out(source: str) -> int:
+    from hippy.client.uri import parse_uri
+
+    refuse_directory(parse_uri(source), hint=f"hippy get -r {source} DIR")
+
     async def work(client: AsyncClient) -> GetResult:
         return await client.get_to(source, sys.stdout.buffer)
 
@@ -72,8 +89,9 @@ def _report(result: GetResult, *, as_json: bool) -> int:
     else:
         failed = f", {len(result.failures)} failed" if result.failures else ""
         speed = rate(result.bytes, result.seconds)
+        files = counted(result.files, "file")
         click.echo(
-            f"{result.files:,} files, {human_bytes(result.bytes)} fetched in {result.seconds:.1f} s, {speed}{failed}",
+            f"{files}, {human_bytes(result.bytes)} fetched in {result.seconds:.1f} s, {speed}{failed}",
             err=True,
         )
     return failures_exit_code(result.failures)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from hippy.clock import Clock
+    from hippy.endpoint import Endpoint
+    from hippy.settings import NodeSettings
+
+S = TypeVar("S", bound="NodeSettings")
+S_contra = TypeVar("S_contra", bound="NodeSettings", contravariant=True)
 
 _config = click.option(
     "--config", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The node's TOML settings."
@@ -27,15 +37,10 @@ def validator() -> None:
 @_with_parent
 def miner_run(config: Path, with_parent: bool) -> None:
     """Serve pieces until stopped."""
-    from hippy.cli.running import run_daemon
-    from hippy.clock import SystemClock
     from hippy.miner.server import run_miner
     from hippy.miner.settings import MinerSettings
-    from hippy.settings import load_settings
 
-    settings = load_settings(MinerSettings, config)
-    _log_to_stderr(settings.log_level)
-    run_daemon(run_miner(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
+    _serve(MinerSettings, run_miner, config, with_parent=with_parent)
 
 
 @validator.command("run")
@@ -43,15 +48,28 @@ def miner_run(config: Path, with_parent: bool) -> None:
 @_with_parent
 def validator_run(config: Path, with_parent: bool) -> None:
     """Keep the registry until stopped."""
-    from hippy.cli.running import run_daemon
-    from hippy.clock import SystemClock
-    from hippy.settings import load_settings
     from hippy.validator.server import run_validator
     from hippy.validator.settings import ValidatorSettings
 
-    settings = load_settings(ValidatorSettings, config)
+    _serve(ValidatorSettings, run_validator, config, with_parent=with_parent)
+
+
+class _RunNode(Protocol[S_contra]):
+    """How each role's server is started."""
+
+    def __call__(
+        self, settings: S_contra, *, clock: Clock, ready: Callable[[Endpoint], None]
+    ) -> Coroutine[Any, Any, None]: ...
+
+
+def _serve(kind: type[S], run_node: _RunNode[S], config: Path, *, with_parent: bool) -> None:
+    from hippy.cli.running import run_daemon
+    from hippy.clock import SystemClock
+    from hippy.settings import load_settings
+
+    settings = load_settings(kind, config)
     _log_to_stderr(settings.log_level)
-    run_daemon(run_validator(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
+    run_daemon(run_node(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
 
 
 def _say_ready(endpoint: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from hippy.cli.opening import profile_option, with_client
-from hippy.cli.output import failures_exit_code, human_bytes, json_option, print_json, rate, report_failures
+from hippy.cli.printing import (
+    counted,
+    failures_exit_code,
+    human_bytes,
+    json_option,
+    print_json,
+    rate,
+    report_failures,
+    shown,
+)
 
 if TYPE_CHECKING:
     from hippy.client.results import PutResult
@@ -35,7 +45,9 @@ def put(sources: tuple[str, ...], destination: str, recursive: bool, profile: st
 
     uri = parse_uri(destination)
     many = len(sources) > 1
-    jobs = [(_putter(source), _target(source, uri, many=many, recursive=recursive)) for source in sources]
+    targets = [_target(source, uri, many=many, recursive=recursive) for source in sources]
+    _refuse_repetition(sources, targets)
+    jobs = [(_putter(source), target) for source, target in zip(sources, targets, strict=True)]
 
     async def work(client: AsyncClient) -> list[PutResult]:
         return [await put_one(client, str(target)) for put_one, target in jobs]
@@ -45,22 +57,42 @@ def put(sources: tuple[str, ...], destination: str, recursive: bool, profile: st
 
 def _target(source: str, uri: Uri, *, many: bool, recursive: bool) -> Uri:
     """Return where one source goes; refuse what cannot work before anything is sent."""
-    from hippy.errors import NotFoundError, UsageError
+    from hippy.client.sources import FileSource
+    from hippy.client.uri import parse_uri
+    from hippy.errors import UsageError
 
-    path = Path(source)
-    if source == "-":
-        if uri.slash:
-            raise UsageError("standard input needs a name", hint="hippy put - hippy://bucket/path/name")
-        return uri
-    if not path.exists():
-        raise NotFoundError(f"no such file: {source}")
-    if path.is_dir() and not recursive:
-        raise UsageError(f"{source} is a directory", hint=f"hippy put -r {source} {uri}")
     if many and not uri.slash:
         raise UsageError("several sources need a destination that ends in a slash", hint=f"{uri}/")
+    if source == "-":
+        if uri.slash:
+            raise UsageError("standard input needs a name of its own", hint="hippy put - hippy://bucket/path/name")
+        return uri
+    path = Path(source)
     if path.is_dir():
-        return uri.below(path.resolve().name) if many else uri
-    return uri.below(path.name) if uri.slash else uri
+        _check_directory(path, uri, recursive=recursive)
+        return parse_uri(f"{uri.below(path.resolve().name)}/") if many else uri
+    FileSource.of(path).open().close()  # the way to know whether it can be read
+    return parse_uri(str(uri.below(path.name))) if uri.slash else uri
+
+
+def _check_directory(path: Path, uri: Uri, *, recursive: bool) -> None:
+    from hippy.errors import AuthError, UsageError
+
+    if not recursive:
+        raise UsageError(f"{path} is a directory", hint=f"hippy put -r {path} {uri}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise AuthError(f"cannot list {path}", hint="check who may read it")
+
+
+def _refuse_repetition(sources: tuple[str, ...], targets: list[Uri]) -> None:
+    from hippy.errors import UsageError
+
+    taken: dict[tuple[str, ...], str] = {}
+    for source, target in zip(sources, targets, strict=True):
+        if target.components in taken:
+            first = taken[target.components]
+            raise UsageError(f"{first} and {source} would both be stored as {target}", hint="put them one by one")
+        taken[target.components] = source
 
 
 def _putter(source: str) -> Callable[[AsyncClient, str], Awaitable[PutResult]]:
@@ -92,11 +124,12 @@ def _report(results: list[PutResult], *, as_json: bool) -> int:
         )
     else:
         for link in symlinks:
-            click.echo(f"not followed: symbolic link {link}", err=True)
-        links = f", {len(symlinks)} symbolic links not followed" if symlinks else ""
+            click.echo(f"not followed: symbolic link {shown(link)}", err=True)
+        links = f", {counted(len(symlinks), 'symbolic link')} not followed" if symlinks else ""
         failed = f", {len(failures)} failed" if failures else ""
+        moved = f"{counted(files, 'file')}, {human_bytes(size)} stored in {seconds:.1f} s, {rate(size, seconds)}"
         click.echo(
-            f"{files:,} files, {human_bytes(size)} stored in {seconds:.1f} s, {rate(size, seconds)}{links}{failed}",
+            f"{moved}{links}{failed}",
             err=True,
         )
     return failures_exit_code(failures)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -61,11 +60,14 @@ async def _until_signal(work: Coroutine[Any, Any, T]) -> T:
         if stopped:
             raise KeyboardInterrupt from None
         raise
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)  # a closed loop would swallow them
 
 
 def _stop_with_parent() -> None:
     """Wait for the end of standard input, which is a pipe that the parent holds open while it lives."""
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin: a thread inside it aborts an interpreter that ends
         pass
     threading.Timer(PARENT_GRACE_SECONDS, os._exit, args=(1,)).start()
     os.kill(os.getpid(), signal.SIGTERM)

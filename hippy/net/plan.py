@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,13 +128,19 @@ async def create_plan(directory: Path, *, miners: int, validators: int, clock: C
 
     Raises UsageError for impossible numbers, ConfigError when the directory holds something else.
     """
-    if miners < 1 or validators < 1 or miners + validators > NODES_MAX:
-        raise UsageError(f"a local network has at least 1 miner and 1 validator, at most {NODES_MAX} nodes")
-    _claim(directory)
-    plan = NetworkPlan(directory, _lay_out(miners, validators))
+    check_new(directory, miners=miners, validators=validators)
+    _make_private(directory)
+    try:
+        return await _fill(NetworkPlan(directory, _lay_out(miners, validators)), clock)
+    except BaseException:
+        _clear(directory)  # half a network could neither be started nor made anew
+        raise
+
+
+async def _fill(plan: NetworkPlan, clock: Clock) -> NetworkPlan:
     network = NetworkId(secrets.token_bytes(32))
     LocalChain.create(
-        directory / CHAIN_FILE,
+        plan.directory / CHAIN_FILE,
         clock=clock,
         network=network,
         genesis_secret=secrets.token_bytes(32),
@@ -149,10 +156,32 @@ async def create_plan(directory: Path, *, miners: int, validators: int, clock: C
     return plan
 
 
-def _claim(directory: Path) -> None:
-    if directory.exists() and any(item.name not in {UP_LOG, LOCK_FILE} for item in directory.iterdir()):
+def check_new(directory: Path, *, miners: int, validators: int) -> None:
+    """Look, without touching anything, whether a network of so many nodes can be made in ``directory``.
+
+    Raises UsageError for impossible numbers, ConfigError when the directory holds something else.
+    """
+    if miners < 1 or validators < 1 or miners + validators > NODES_MAX:
+        raise UsageError(f"a local network has at least 1 miner and 1 validator, at most {NODES_MAX} nodes")
+    if directory.exists() and any(_contents(directory)):
         raise ConfigError(f"{directory} is not empty and holds no network", hint="choose another --dir")
+
+
+def _make_private(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _contents(directory: Path) -> list[Path]:
+    """Return what is in a directory besides that which a supervisor puts there before the network."""
+    return [item for item in directory.iterdir() if item.name not in {UP_LOG, LOCK_FILE}]
+
+
+def _clear(directory: Path) -> None:
+    for item in _contents(directory):
+        if item.is_dir():
+            shutil.rmtree(item)
+        else:
+            item.unlink()
 
 
 def _lay_out(miners: int, validators: int) -> tuple[NodePlan, ...]:

@@ -1,7 +1,7 @@
 """One node of a local network as an operating-system process.
 
 A child gets a pipe as its standard input that nobody writes to. When the supervisor dies, even by SIGKILL, the
-kernel closes the pipe, the child reads the end of it and stops (hippy.cli.running.stop_with_parent). Its output
+kernel closes the pipe, the child reads the end of it and stops (hippy.cli.running._stop_with_parent). Its output
 goes to its log file.
 """
 
@@ -21,6 +21,8 @@ STOP_SECONDS: Final = 5.0
 """From SIGTERM to SIGKILL."""
 
 LOG_TAIL_BYTES: Final = 2_000
+DEBUG: Final = "HIPPY_DEBUG"
+"""The one variable of hippy's that a node inherits."""
 
 _NO_CERTIFICATES: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 """aiohttp loads the system's certificates when it is imported: 60 of 450 ms a process, for plain HTTP on loopback."""
@@ -54,7 +56,7 @@ class NodeProcess:
         command = [sys.executable, "-m", "hippy.cli", self.node.role, "run", "--config", settings, "--with-parent"]
         with self._plan.log_file(self.node).open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=log, stderr=log, env={**os.environ, **_NO_CERTIFICATES}
+                *command, stdin=PIPE, stdout=log, stderr=log, env=_environment()
             )
         self._expected_end = False
         self.state = "running"
@@ -95,10 +97,10 @@ class NodeProcess:
         self.state = "stopped"
 
     def check_alive(self) -> None:
-        """Raises TemporaryError with the end of its log when the process ended by itself."""
+        """Raises TemporaryError with its last words when the process ended by itself."""
         if self.state == "failed":
             raise TemporaryError(
-                f"{self.node.name} ended by itself:\n{self._log_tail()}",
+                f"{self.node.name} ended by itself: {self._last_words()}",
                 hint=f"its log is {self._plan.log_file(self.node)}",
             )
 
@@ -107,6 +109,15 @@ class NodeProcess:
             raise UsageError(f"{self.node.name} is not running ({self.state})")
         return self._process
 
-    def _log_tail(self) -> str:
+    def _last_words(self) -> str:
+        """Return the error its log ends with, else the last line."""
         data = self._plan.log_file(self.node).read_bytes()
-        return data[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        lines = data[-LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        return errors[-1] if errors else lines[-1]
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without hippy's variables, which would overrule every node's settings file."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HIPPY_") or name == DEBUG}
+    return {**kept, **_NO_CERTIFICATES}

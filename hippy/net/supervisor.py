@@ -140,11 +140,11 @@ async def supervising(plan: NetworkPlan, *, clock: Clock) -> AsyncIterator[Super
 
 def is_supervised(directory: Path) -> bool:
     """Return whether a supervisor runs the network in ``directory``, or is still ending it."""
+    if not (directory / LOCK_FILE).exists():
+        return False  # the lock's file is not made to look at it: the directory may be somebody else's
     try:
         with _locked(directory):
             return False
-    except FileNotFoundError:
-        return False
     except ConfigError:
         return True
 

@@ -85,7 +85,7 @@ def test_whoami_shows_use_and_quota(shared_network: Shell) -> None:
         (["put", ".", "hippy://hand/x"], 2),
         (["frobnicate"], 2),
         (["put", "--ec", "8/4", "/etc/hostname", "hippy://hand/x"], 2),
-        (["put", "--ec", "10/24", "/etc/hostname", "hippy://hand/x/"], 5),
+        (["put", "--ec", "10/24", os.__file__, "hippy://hand/x/"], 5),
     ],
 )
 def test_mistakes_have_their_exit_code_and_a_sentence(shared_network: Shell, args: list[str], code: int) -> None:

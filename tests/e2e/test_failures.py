@@ -99,6 +99,32 @@ def test_a_signal_stops_the_whole_network(tmp_path: Path, number: signal.Signals
     shell.run("net", "status", code=11)
 
 
+def test_a_network_that_runs_becomes_the_one_in_use(tmp_path: Path) -> None:
+    shell, elsewhere = Shell(tmp_path / "home"), tmp_path / "elsewhere"
+    pointer = shell.home / "state" / "local-network"
+    up = shell.json("net", "up", "-d", "--miners", "1", "--dir", elsewhere)
+    assert (up["directory"], up["miners"], up["validators"]) == (str(elsewhere), 1, 1)
+    pointer.unlink()
+    again = shell.run("net", "up", "-d", "--dir", elsewhere)
+    assert b"is up already" in again.stderr
+    assert pointer.read_text() == f"{elsewhere}\n"
+    killed = shell.json("net", "kill", "validator1")
+    assert killed == {"directory": str(elsewhere), "killed": ["validator1"]}
+    assert b"hint: is a node down? hippy net status" in shell.run("ls", code=5).stderr
+    assert shell.json("net", "down") == {"directory": str(elsewhere), "state": "down"}
+    assert not pointer.exists()
+
+
+def test_the_reason_of_a_failed_start_is_told_once(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "home")
+    shell.run("net", "up", "-d", "--miners", "1")
+    shell.run("net", "down")
+    (shell.node_dir("miner1") / "hotkey").write_text("no key")
+    failed = shell.run("net", "up", "-d", code=5).stderr.decode()
+    assert failed.count("error: ") == 1
+    assert "miner1 ended by itself: " in failed
+
+
 def _pieces(shell: Shell, miner: str) -> Iterable[Path]:
     files = (shell.node_dir(miner) / "data" / "pieces").rglob("*")
     return [path for path in files if path.is_file() and path.suffix == ""]

@@ -13,7 +13,7 @@ from hippy.chain.open import CHAIN_FILE
 from hippy.clock import SystemClock
 from hippy.errors import ConfigError, UsageError
 from hippy.identity import load_keyfile
-from hippy.net.plan import PLAN_FILE, create_plan, load_plan
+from hippy.net.plan import PLAN_FILE, UP_LOG, create_plan, load_plan
 
 
 async def test_every_node_is_registered_under_its_own_key(tmp_path: Path) -> None:
@@ -64,3 +64,14 @@ def test_a_damaged_plan_is_a_clear_error(tmp_path: Path, content: str) -> None:
     (tmp_path / PLAN_FILE).write_text(content)
     with pytest.raises(ConfigError):
         load_plan(tmp_path)
+
+
+async def test_half_a_network_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hippy.net.plan._write_account", interrupt)
+    (tmp_path / UP_LOG).touch()
+    with pytest.raises(KeyboardInterrupt):
+        await create_plan(tmp_path, miners=1, validators=1, clock=SystemClock())
+    assert [item.name for item in tmp_path.iterdir()] == [UP_LOG]

@@ -1,7 +1,7 @@
-"""How commands talk: results on standard output, progress and words on standard error.
+"""How long commands tell how far they are, on standard error.
 
-Progress is a bar on a terminal, a plain line every ten seconds elsewhere, JSON lines with ``--json``. rich is
-imported only when a bar is drawn.
+A bar on a terminal, a plain line every ten seconds elsewhere, JSON lines with ``--json``. rich is imported only
+when a bar is drawn.
 """
 
 from __future__ import annotations
@@ -15,55 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from hippy.errors import TemporaryError
+from hippy.cli.printing import human_bytes, rate, shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
     from hippy.client.progress import Progress
-    from hippy.client.results import Failure
 
 PLAIN_SECONDS: Final = 10.0
 JSON_SECONDS: Final = 1.0
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print results as JSON.")
-
-
-def human_bytes(count: float) -> str:
-    """Return ``97.1 MiB``; whole bytes below one KiB."""
-    unit = 0
-    while count >= 1024 and unit < len(_UNITS) - 1:
-        count /= 1024
-        unit += 1
-    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"
-
-
-def rate(count: int, seconds: float) -> str:
-    """Return ``11.8 MB/s`` (10^6 bytes, as networks are measured)."""
-    return f"{count / max(seconds, 1e-9) / 1e6:.1f} MB/s"
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on a line of its own."""
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def report_failures(failures: tuple[Failure, ...], *, as_json: bool) -> list[dict[str, str]]:
-    """Say on stderr what was left out and why; return the same for a JSON result."""
-    if not as_json:
-        for failure in failures:
-            click.echo(f"error: {failure.path}: {failure.error}", err=True)
-            if failure.error.hint:
-                click.echo(f"hint: {failure.error.hint}", err=True)
-    return [{"path": f.path, "code": f.error.code, "message": str(f.error)} for f in failures]
-
-
-def failures_exit_code(failures: tuple[Failure, ...]) -> int:
-    """Return 0 for no failure, 5 when the same command may succeed later, else 1 for a partial success."""
-    if not failures:
-        return 0
-    return TemporaryError.exit_code if all(failure.error.retryable for failure in failures) else 1
 
 
 @contextmanager
@@ -122,7 +82,7 @@ class LineProgress:
     def note(self, text: str) -> None:
         """Something worth a line happened."""
         if self._line is _plain_line:
-            click.echo(text, err=True)
+            click.echo(shown(text), err=True)
         else:
             click.echo(json.dumps({"note": text}), err=True)
 
@@ -148,7 +108,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Something worth a line happened."""
-        self._bar.console.print(text, highlight=False, markup=False)
+        self._bar.console.print(shown(text), highlight=False, markup=False)
 
 
 @contextmanager

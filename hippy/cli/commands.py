@@ -1,0 +1,56 @@
+"""Which commands there are. Their modules are imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+from hippy.version import __version__
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "demo": ("hippy.cli.demo", "See it work: real files survive the death of n-k miners."),
+    "net": ("hippy.cli.net", "Run a local storage network."),
+    "login": ("hippy.cli.account", "Create an account or restore one from its recovery phrase."),
+    "whoami": ("hippy.cli.account", "Show the account in use and its quota."),
+    "put": ("hippy.cli.put", "Store files and directories."),
+    "get": ("hippy.cli.get", "Fetch objects into files and directories."),
+    "cat": ("hippy.cli.get", "Write an object to standard output."),
+    "ls": ("hippy.cli.objects", "List buckets and objects."),
+    "stat": ("hippy.cli.objects", "Show one object."),
+    "rm": ("hippy.cli.objects", "Delete objects."),
+    "miner": ("hippy.cli.node", "Run a miner."),
+    "validator": ("hippy.cli.node", "Run a validator."),
+}
+"""Command → module that holds it, and its line in ``hippy --help``; modules are imported on use."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the list without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hippy")
+def hippy() -> None:
+    """A decentralized storage network for AI data.
+
+    Try it: hippy demo.  A network of your own: hippy net up -d, then hippy put -r DIR hippy://bucket/dir/.
+    """
