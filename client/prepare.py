@@ -16,9 +16,10 @@ from typing import Final
 
 from blake3 import blake3
 
+from hippy.client.file_errors import changed, reading_error
 from hippy.client.keys import AccountKeys
 from hippy.client.packing import Chunk, SegmentPlan
-from hippy.client.sources import Reader, Source, changed, reading_error
+from hippy.client.sources import Reader, Source
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import piece_length
 from hippy.errors import HippyError

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hippy.client.file_errors import shown
 from hippy.client.get import Getter, Wanted
 from hippy.client.home import Credentials, find_credentials, find_home
 from hippy.client.listing import Listed, Listing, path_of
@@ -33,19 +34,10 @@ from hippy.client.results import Account, DeleteResult, Entry, Failure, GetResul
 from hippy.client.rows import Draft, Rows
 from hippy.client.seen import SEEN_FILE, SeenRows
 from hippy.client.session import Session, open_session
-from hippy.client.sinks import FileSink, MemorySink, Sink, StreamSink
-from hippy.client.sources import (
-    BytesSource,
-    FileSource,
-    Source,
-    SpooledSource,
-    Walk,
-    file_error,
-    shown,
-    spool,
-    walk_directory,
-)
+from hippy.client.sinks import MemorySink, Sink, StreamSink, file_at, file_below, make_directory
+from hippy.client.sources import Source, SpooledSource, source_of
 from hippy.client.uri import Uri, parse_uri
+from hippy.client.walk import Walk, walk_directory
 from hippy.clock import Clock, SystemClock
 from hippy.erasure.geometry import LOCAL, STANDARD, Profile, parse_profile
 from hippy.errors import ConflictError, HippyError, NotFoundError, TemporaryError, UsageError
@@ -120,7 +112,7 @@ class AsyncClient:
         TemporaryError.
         """
         target = parse_uri(uri)
-        source, name = await asyncio.to_thread(_source_of, what)
+        source, name = await asyncio.to_thread(source_of, what)
         try:
             if target.slash and name is None:
                 raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
@@ -161,8 +153,8 @@ class AsyncClient:
         A symbolic link is followed, missing directories are made. Raises UsageError when something that is no
         regular file is in the way.
         """
-        target = await asyncio.to_thread(_file_at, Path(path), parse_uri(uri).name)
-        return await self._get_one(uri, _file_below(target.parent, (target.name,)))
+        target = await asyncio.to_thread(file_at, Path(path), parse_uri(uri).name)
+        return await self._get_one(uri, file_below(target.parent, (target.name,)))
 
     async def get_to(self, uri: str, stream: BinaryIO) -> GetResult:
         """Write an object to an open stream; an IntegrityError may come after its first bytes."""
@@ -183,7 +175,7 @@ class AsyncClient:
         listed = await self._listing.below(prefix)
         if not listed:
             raise NotFoundError(f"there is nothing below {prefix}")
-        await asyncio.to_thread(_make_directory, root)
+        await asyncio.to_thread(make_directory, root)
         self._begin("downloading", sum(self._listing.head(each).size for each in listed))
         gone: EntryFailures = []
         getter = Getter(self._session, self._progress)
@@ -289,7 +281,7 @@ class AsyncClient:
             if found is None:
                 gone.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
             else:
-                wanted.append(Wanted(label, found.manifest, _file_below(root, entry.components)))
+                wanted.append(Wanted(label, found.manifest, file_below(root, entry.components)))
         return wanted
 
     def _begin(self, stage: str, total_bytes: int) -> None:
@@ -363,39 +355,3 @@ def _found(credentials: Credentials | None) -> tuple[Credentials, SeenRows]:
         return credentials, SeenRows()
     found = find_credentials()
     return found, SeenRows(find_home().state / SEEN_FILE, found.network, found.account)
-
-
-def _source_of(what: PathLike | bytes | BinaryIO) -> tuple[Source, str | None]:
-    """Return a source and the name it brings, if any."""
-    if isinstance(what, bytes):
-        return BytesSource(what), None
-    if isinstance(what, str | Path):
-        source = FileSource.of(Path(what))
-        return source, Path(what).name
-    return spool(what), None
-
-
-def _file_at(path: Path, name: str) -> Path:
-    """Return the file that ``path`` means: itself, what it links to, or ``name`` in it when it is a directory."""
-    target = (path / name if path.is_dir() else path).resolve()
-    if target.exists() and not target.is_file():
-        raise UsageError(f"{target} is no regular file", hint="write to standard output with - instead")
-    return target
-
-
-def _file_below(root: Path, components: tuple[str, ...]) -> Callable[[], Sink]:
-    """Return a function that opens a file below ``root``, making the directories on the way."""
-
-    def make() -> Sink:
-        target = root.joinpath(*components)
-        _make_directory(target.parent)
-        return FileSink(target)
-
-    return make
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(str(path), error) from None

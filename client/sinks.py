@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from hippy.client.file_errors import file_error
 from hippy.client.manifest import Manifest
-from hippy.client.sources import PERMISSION_BITS, file_error
+from hippy.client.sources import PERMISSION_BITS
 from hippy.errors import TemporaryError, UsageError
 
 
@@ -141,3 +142,30 @@ class StreamSink:
             raise file_error("the output stream", error) from None
         except ValueError as error:
             raise UsageError(f"cannot use the output stream: {error}") from None
+
+
+def file_at(path: Path, name: str) -> Path:
+    """Return the file that ``path`` means: itself, what it links to, or ``name`` in it when it is a directory."""
+    target = (path / name if path.is_dir() else path).resolve()
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is no regular file", hint="write to standard output with - instead")
+    return target
+
+
+def file_below(root: Path, components: tuple[str, ...]) -> Callable[[], Sink]:
+    """Return a function that opens a file below ``root``, making the directories on the way."""
+
+    def make() -> Sink:
+        target = root.joinpath(*components)
+        make_directory(target.parent)
+        return FileSink(target)
+
+    return make
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it; fine when it is there. Raises what file_error makes of the failure."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(str(path), error) from None

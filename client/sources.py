@@ -1,14 +1,8 @@
-"""Where the bytes of a put come from: files of a directory, one file, memory, a pipe.
+"""Where the bytes of a put come from: a file, memory, a pipe.
 
-Owns walking a directory and opening what was found. A :class:`Source` knows its size beforehand and is opened
-when its turn comes; a file that is not then, or not in the end, what it was is refused (:class:`FileReader`), while
-others go on. Symlinks are neither followed nor stored, but counted; devices, sockets and unreadable
-things are failures with a reason. A pipe has no size and is spooled to a file without a name first.
-
-Example::
-
-    found = walk_directory(Path("data"), exclude=frozenset({"__pycache__"}))
-    found.files[0].components, found.files[0].source.size
+A :class:`Source` knows its size beforehand and is opened when its turn comes; a file that is not then, or not in the
+end, what it was is refused (:class:`FileReader`), while others go on. A pipe has no size and is spooled to a file
+without a name first. Which files of a directory there are is hippy.client.walk's.
 """
 
 from __future__ import annotations
@@ -17,13 +11,12 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from hippy.client.results import Failure
-from hippy.errors import AuthError, HippyError, NotFoundError, TemporaryError, UsageError
+from hippy.client.file_errors import changed, file_error
+from hippy.errors import HippyError, UsageError
 from hippy.wire.fields import INTEGER_MAX
 
 DEFAULT_MODE: Final = 0o644
@@ -198,105 +191,11 @@ def spool(stream: BinaryIO) -> SpooledSource:
     return SpooledSource(file, file.tell())
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file below a directory: its path relative to it, and its bytes."""
-
-    components: tuple[str, ...]
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """What a directory holds: files in the order of their paths, and what was left out and why."""
-
-    files: tuple[Found, ...]
-    symlinks: tuple[str, ...]
-    failures: tuple[Failure, ...]
-
-
-def walk_directory(root: Path, *, exclude: frozenset[str] = frozenset()) -> Walk:
-    """Return the files below ``root``; ``exclude`` names directories and files to leave out, wherever they are.
-
-    Raises NotFoundError, AuthError or UsageError when ``root`` is no directory one can list.
-    """
-    files: list[Found] = []
-    symlinks: list[str] = []
-    failures: list[Failure] = []
-    pending: list[tuple[str, ...]] = [()]
-    while pending:
-        place = pending.pop()
-        below: list[tuple[str, ...]] = []
-        try:
-            entries = _entries(root, place)
-        except HippyError as error:
-            if not place:
-                raise
-            failures.append(Failure(shown(place), error))
-            continue
-        for entry in entries:
-            if entry.name in exclude:
-                continue
-            components = (*place, entry.name)
-            if entry.is_symlink():
-                symlinks.append(shown(components))
-            elif entry.is_dir(follow_symlinks=False):
-                below.append(components)
-            else:
-                _add_file(entry, components, files, failures)
-        pending += reversed(below)
-    return Walk(tuple(files), tuple(symlinks), tuple(failures))
-
-
-def _entries(root: Path, place: tuple[str, ...]) -> Iterator[os.DirEntry[str]]:
-    path = str(root.joinpath(*place))
-    try:
-        with os.scandir(path) as entries:
-            return iter(sorted(entries, key=lambda entry: entry.name))
-    except OSError as error:
-        raise file_error(path, error) from None
-
-
-def _add_file(
-    entry: os.DirEntry[str], components: tuple[str, ...], files: list[Found], failures: list[Failure]
-) -> None:
-    label = shown(components)
-    try:
-        found = entry.stat(follow_symlinks=False)
-    except OSError as error:
-        failures.append(Failure(label, file_error(entry.path, error)))
-        return
-    if not stat.S_ISREG(found.st_mode):
-        failures.append(Failure(label, UsageError(f"{entry.path} is no regular file")))
-        return
-    source = FileSource(entry.path, found.st_size, found.st_mode & PERMISSION_BITS, found.st_mtime_ns)
-    files.append(Found(components, source))
-
-
-def shown(components: tuple[str, ...]) -> str:
-    """Return a path as it can be printed; a name may be any bytes, which Python keeps as lone surrogates."""
-    return "/".join(components).encode("utf-8", "backslashreplace").decode()
-
-
-def changed(path: str) -> TemporaryError:
-    """Return the error for a file that did not stay what it was."""
-    return TemporaryError(f"{path} changed while it was read", hint="put it again when nothing writes to it")
-
-
-def reading_error(label: str, error: HippyError | OSError | ValueError) -> HippyError:
-    """Return whatever went wrong while a file was read as one of our errors, to be this file's alone."""
-    if isinstance(error, HippyError):
-        return error
-    if isinstance(error, OSError):
-        return file_error(label, error)
-    return UsageError(f"cannot read {label}: {error}")
-
-
-def file_error(path: str, error: OSError) -> HippyError:
-    """Return an error of the file system as one of ours."""
-    reason = f"cannot use {shown((path,))}: {error.strerror or type(error).__name__}"
-    if isinstance(error, FileNotFoundError):
-        return NotFoundError(reason)
-    if isinstance(error, PermissionError):
-        return AuthError(reason, hint="check who may read and write it")
-    return UsageError(reason)
+def source_of(what: str | Path | bytes | BinaryIO) -> tuple[Source, str | None]:
+    """Return a source and the name it brings, if any."""
+    if isinstance(what, bytes):
+        return BytesSource(what), None
+    if isinstance(what, str | Path):
+        source = FileSource.of(Path(what))
+        return source, Path(what).name
+    return spool(what), None

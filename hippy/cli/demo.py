@@ -35,7 +35,7 @@ def demo(directory: Path | None, miners: int, as_json: bool) -> int:
     with SIGKILL, gets every file back and compares it byte for byte. Leaves nothing behind.
     """
     from hippy.cli.running import run
-    from hippy.client.sources import walk_directory
+    from hippy.client.walk import walk_directory
     from hippy.errors import UsageError
 
     source = directory or Path(sysconfig.get_paths()["stdlib"])
@@ -129,12 +129,13 @@ def _compare(source: Path, back: Path, left_out: Collection[str]) -> tuple[int, 
 
     ``left_out`` names those that were not stored; they are in neither.
     """
-    from hippy.client import sources
+    from hippy.client import file_errors
+    from hippy.client.walk import walk_directory
 
     identical, differing = 0, []
-    for found in sources.walk_directory(source, exclude=EXCLUDED).files:
+    for found in walk_directory(source, exclude=EXCLUDED).files:
         original, copy = source.joinpath(*found.components), back.joinpath(*found.components)
-        if sources.shown(found.components) in left_out:
+        if file_errors.shown(found.components) in left_out:
             continue
         if copy.is_file() and copy.read_bytes() == original.read_bytes():
             identical += 1
