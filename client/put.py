@@ -61,6 +61,7 @@ class PutTotals:
     bytes: int = 0
     stored_bytes: int = 0
     segments: int = 0
+    missing_pieces: int = 0
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -173,9 +174,10 @@ class Putter:
         segment = await asyncio.to_thread(
             prepare_segment, buffer, filled.data_length, self._codec, session.keys, session.entropy
         )
-        await self._uploader.upload(segment)
+        stored = await self._uploader.upload(segment)
         self.totals.segments += 1
-        self.totals.stored_bytes += segment.spec.n * segment.spec.piece_length
+        self.totals.missing_pieces += segment.spec.n - stored
+        self.totals.stored_bytes += stored * segment.spec.piece_length
         return [
             (
                 extent.file,

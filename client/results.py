@@ -20,13 +20,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class PutResult:
-    """What a put stored. ``bytes`` are those of the files, ``stored_bytes`` those of all pieces."""
+    """What a put stored. ``bytes`` are those of the files, ``stored_bytes`` those of all pieces.
+
+    ``missing_pieces`` found no miner: their segments are safe, but with fewer losses to spare than their code has.
+    """
 
     files: int
     bytes: int
     stored_bytes: int
     segments: int
     seconds: float
+    missing_pieces: int = 0
     failures: tuple[Failure, ...] = ()
     symlinks: tuple[str, ...] = ()
 

@@ -302,6 +302,7 @@ class AsyncClient:
             stored_bytes=totals.stored_bytes,
             segments=totals.segments,
             seconds=time.monotonic() - began,
+            missing_pieces=totals.missing_pieces,
             failures=(*(walk.failures if walk else ()), *failures, *totals.failures),
             symlinks=walk.symlinks if walk else (),
         )

@@ -75,8 +75,8 @@ class SegmentUploader:
         self._progress = progress
         self._sending = ByteBudget(SENDING_BYTES_MAX, SENDING_PIECES_MAX)
 
-    async def upload(self, segment: PreparedSegment) -> None:
-        """Store and commit a segment.
+    async def upload(self, segment: PreparedSegment) -> int:
+        """Store and commit a segment; return how many of its n pieces found a miner.
 
         Raises TemporaryError naming how many of its pieces were stored when they are too few, QuotaError and
         whatever else the validator refuses with, IntegrityError or ProtocolError when its tickets are not what was
@@ -98,13 +98,14 @@ class SegmentUploader:
                 envelopes=(self._session.seal_envelope(segment.segment_id, segment.seal_key),),
             )
         )
+        return len(holdings)
 
     def _too_few(self, segment: PreparedSegment, stored: int, errors: list[HippyError]) -> TemporaryError:
         why = f"; one reason: {errors[0].message}" if errors else ""
         return TemporaryError(
             f"segment {segment.segment_id.hex()[:8]}…: only {stored} of {segment.spec.n} pieces were stored, "
             f"{self._profile.commit_min} are needed{why}",
-            hint="nothing was committed: put it again when more miners answer, or use a smaller code (--ec k/n)",
+            hint="it was not committed: put it again when more miners answer, or use a smaller code (--ec k/n)",
         )
 
     async def _store(self, upload: _Upload, proof: TicketProof) -> Holding | HippyError:

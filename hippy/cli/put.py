@@ -109,6 +109,7 @@ def _report(results: list[PutResult], *, as_json: bool) -> int:
     symlinks = [link for result in results for link in result.symlinks]
     files, size = sum(r.files for r in results), sum(r.bytes for r in results)
     seconds = sum(r.seconds for r in results)
+    missing = sum(r.missing_pieces for r in results)
     told = report_failures(failures, as_json=as_json)
     if as_json:
         stored = sum(r.stored_bytes for r in results)
@@ -117,19 +118,19 @@ def _report(results: list[PutResult], *, as_json: bool) -> int:
                 "files": files,
                 "bytes": size,
                 "stored_bytes": stored,
+                "missing_pieces": missing,
                 "seconds": round(seconds, 3),
                 "symlinks": symlinks,
                 "failures": told,
             }
         )
-    else:
-        for link in symlinks:
-            click.echo(f"not followed: symbolic link {shown(link)}", err=True)
-        links = f", {counted(len(symlinks), 'symbolic link')} not followed" if symlinks else ""
-        failed = f", {len(failures)} failed" if failures else ""
-        moved = f"{counted(files, 'file')}, {human_bytes(size)} stored in {seconds:.1f} s, {rate(size, seconds)}"
-        click.echo(
-            f"{moved}{links}{failed}",
-            err=True,
-        )
+        return failures_exit_code(failures)
+    for link in symlinks:
+        click.echo(f"not followed: symbolic link {shown(link)}", err=True)
+    if missing:
+        click.echo(f"{counted(missing, 'piece')} found no miner: safe, but with fewer losses to spare", err=True)
+    links = f", {counted(len(symlinks), 'symbolic link')} not followed" if symlinks else ""
+    failed = f", {len(failures)} failed" if failures else ""
+    moved = f"{counted(files, 'file')}, {human_bytes(size)} stored in {seconds:.1f} s, {rate(size, seconds)}"
+    click.echo(f"{moved}{links}{failed}", err=True)
     return failures_exit_code(failures)
