@@ -78,7 +78,7 @@ class Endpoint:
 
 
 def _carries_ipv4(address: IPv6Address) -> bool:
-    embedded = address.ipv4_mapped or address.sixtofour or address.teredo
+    embedded = address.sixtofour or address.teredo
     return embedded is not None or address in _NAT64
 
 
@@ -86,6 +86,11 @@ def _address(host: str) -> IPv4Address | IPv6Address:
     if "%" in host:
         raise ProtocolError(f"a scoped address means something on one machine only: {host[:80]!r}")
     try:
-        return ip_address(host)
+        address = ip_address(host)
     except ValueError:
         raise ProtocolError(f"not a numeric address: {host[:80]!r}") from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        raise ProtocolError(
+            f"write the IPv4 address itself: {host[:80]!r}"
+        )  # Python 3.11 and 3.13 spell it differently
+    return address
