@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hippy import hashing
 from hippy.hashing import digest, dk, kdf, keyed, u16, u32, u64
-from tests.vectors import read_vectors
+from tests.vectors.outside import read_vectors
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 

@@ -1,7 +1,7 @@
 """Any k of n pieces give back all the others, in exactly zfec's code.
 
 Three oracles: the property itself, a slow reference that interpolates polynomials over GF(2^8), and shares
-that zfec made elsewhere (tests/vectors.py).
+that zfec made elsewhere (tests/vectors/outside.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hippy.erasure.codec import Codec
 from hippy.erasure.zfec_engine import STRIP_BYTES
 from hippy.errors import TemporaryError, UsageError
-from tests.vectors import read_vectors
+from tests.vectors.outside import read_vectors
 
 quick = settings(derandomize=True, deadline=None, max_examples=40)
 

@@ -29,7 +29,7 @@ from hippy.proofs.ranges import (
     verify_range,
 )
 from hippy.proofs.tree import LEAF_BYTES, TreeHasher, leaf_hashes, root_of, top_of
-from tests.vectors import read_vectors
+from tests.vectors.outside import read_vectors
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-_DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+_DEFAULT = Path(__file__).resolve().parents[3] / "shared" / "vectors"
 
 
 def read_vectors(name: str) -> str:
