@@ -8,8 +8,8 @@ Invariants: pieces 0 … k-1 are the data unchanged (systematic); every engine g
 than k pieces the k lowest numbers are used, which are the data pieces first. Calls are synchronous and take
 milliseconds per megabyte: the shell runs them in a thread.
 
-The code is linear, which is what repair lives on (PROTOCOL §7): ``reconstruct`` applied to k *sealed* pieces,
-XORed with the mask ``reconstruct(seal streams of the same k) XOR seal stream of j``, is sealed piece j.
+Pieces are coded byte by byte: the same bytes of all pieces, any range of them, are a code of their own, which is
+what ranged reads live on. And the code is linear, which is what repair lives on (hippy.erasure.repair).
 
 Example::
 
@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hippy.erasure.engine import Engine
+from hippy.erasure.engines import default_engine
 from hippy.erasure.geometry import check_code
-from hippy.erasure.zfec_engine import ZfecEngine
 from hippy.errors import TemporaryError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Codec:
 
     k: int
     n: int
-    engine: Engine = field(default_factory=ZfecEngine)
+    engine: Engine = field(default_factory=default_engine)
 
     def __post_init__(self) -> None:
         check_code(self.k, self.n)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 
 class Engine(Protocol):
-    """Computes rows of the code."""
+    """Computes sums of pieces: rows of the code, and plain ones."""
 
     def encode(
         self,
@@ -30,3 +30,6 @@ class Engine(Protocol):
 
     def decode(self, k: int, n: int, have: Mapping[int, memoryview], want: Mapping[int, memoryview]) -> None:
         """Write the rows that ``want`` names from exactly k other rows in ``have``."""
+
+    def add(self, target: memoryview, other: memoryview) -> None:
+        """Add ``other`` to ``target``, which in this field is XOR."""

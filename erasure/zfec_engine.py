@@ -74,3 +74,9 @@ class ZfecEngine:
             made = dict(zip(parity, encoder.encode(data, parity), strict=True)) if parity else {}
             for index, output in want.items():
                 output[strip] = data[index] if index < k else made[index]
+
+    def add(self, target: memoryview, other: memoryview) -> None:
+        """XOR ``other`` into ``target``; zfec has no such call, integers of a strip's size do it."""
+        for strip in _strips(len(target)):
+            total = int.from_bytes(target[strip], "little") ^ int.from_bytes(other[strip], "little")
+            target[strip] = total.to_bytes(len(target[strip]), "little")

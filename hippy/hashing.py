@@ -40,6 +40,11 @@ def keyed(key: bytes, *parts: Buffer) -> bytes:
     return hasher.digest()
 
 
+def xof(key: bytes, length: int) -> bytes:
+    """Return the first ``length`` bytes of the extended output of H(key; empty message)."""
+    return blake3(b"", key=key).digest(length)
+
+
 def digest(data: Buffer) -> bytes:
     """Return the plain BLAKE3-256 of ``data``, as ``b3sum`` prints it."""
     return blake3(data).digest()

@@ -37,6 +37,7 @@ FUNCTION_LINES_MAX = 60
 ONLY_IMPORTER = {
     "bittensor": "hippy/chain/subtensor.py",
     "bittensor_core": "hippy/identity.py",
+    "cffi": "erasure/isal_engine.py",
     "rocksdict": "hippy/kv.py",
     "zfec": "erasure/zfec_engine.py",
 }
