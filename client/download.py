@@ -28,7 +28,7 @@ from hippy.ids import PublicKey, SegmentId
 from hippy.proofs.tree import root_of
 from hippy.seal import xor_extent, xor_seal
 from hippy.transport.client import Call
-from hippy.wire.segment import Holding, SegmentRecord
+from hippy.wire.segment import Holding, SegmentRecord, SegmentSpec
 
 LAG_SECONDS: Final = 2.0
 """When no piece came for this long, one more is asked for."""
@@ -79,7 +79,7 @@ class SegmentFetcher:
         """
         spec = record.spec
         pieces = await self._any_k(record, seal_key)
-        return await asyncio.to_thread(_data_of, Codec(spec.k, spec.n), spec.piece_length, pieces)
+        return await asyncio.to_thread(_data_of, spec, pieces)
 
     async def _any_k(self, record: SegmentRecord, seal_key: bytes) -> dict[int, bytearray]:
         """Return k unsealed pieces by index: the ones asked first, or spares for those that failed or lag."""
@@ -163,11 +163,12 @@ def _open_piece(body: bytes, record: SegmentRecord, index: int, seal_key: bytes)
     return piece
 
 
-def _data_of(codec: Codec, piece_length: int, pieces: Mapping[int, bytearray]) -> SegmentData:
-    missing = {index: memoryview(bytearray(piece_length)) for index in range(codec.k) if index not in pieces}
-    codec.reconstruct(pieces, missing)
+def _data_of(spec: SegmentSpec, pieces: Mapping[int, bytearray]) -> SegmentData:
+    missing = {index: memoryview(bytearray(spec.piece_length)) for index in range(spec.k) if index not in pieces}
+    if missing:
+        Codec(spec.k, spec.n).reconstruct(pieces, missing)
     views = {**{index: memoryview(piece) for index, piece in pieces.items()}, **missing}
-    return SegmentData(piece_length, tuple(views[index] for index in range(codec.k)))
+    return SegmentData(spec.piece_length, tuple(views[index] for index in range(spec.k)))
 
 
 def _too_few(record: SegmentRecord, have: int, *, local: bool) -> TemporaryError:

