@@ -1,8 +1,8 @@
 """A segment's way from plain bytes to sealed pieces, in one buffer (docs/PROTOCOL.md §2).
 
-Two synchronous steps that worker threads run, several segments at a time. :class:`FileReading` and :func:`fill` read the chunks of a
-plan one behind the other, hash and encrypt each where it lies. :func:`prepare_segment` pads, codes, seals and
-hashes the pieces. Neither allocates anything of a segment's size.
+Two synchronous steps that worker threads run, several segments at a time. :class:`FileReading` and :func:`fill` read
+the chunks of a plan one behind the other, hash and encrypt each where it lies. :func:`prepare_segment` pads, codes,
+seals and hashes the pieces. Neither allocates anything of a segment's size.
 
 Invariants: a chunk that cannot be read leaves no gap and fails its file alone; every salt and nonce is fresh;
 the seal key depends on the ciphertext, so the same stream never covers two texts.

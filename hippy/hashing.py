@@ -7,6 +7,7 @@ and a context string never takes part in two roles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,32 @@ def keyed(key: bytes, *parts: Buffer) -> bytes:
     for part in parts:
         hasher.update(part)
     return hasher.digest()
+
+
+def again(key: bytes) -> Callable[[Buffer], bytes]:
+    """Return the function x → H(key; x) for many short x in one thread; it uses one BLAKE3 object for all."""
+    hasher = blake3(key=key)
+    reset, update, finish = hasher.reset, hasher.update, hasher.digest
+
+    def hash_of(data: Buffer) -> bytes:
+        reset()  # first, so that a call that failed half-way leaves nothing to the next
+        update(data)
+        return finish()
+
+    return hash_of
+
+
+def again_joined(key: bytes) -> Callable[[bytes, bytes], bytes]:
+    """Return the function (x, y) → H(key; x ‖ y) like :func:`again`; 0.9 µs a node, a new object each takes 1.6."""
+    hasher = blake3(key=key)
+    reset, update, finish = hasher.reset, hasher.update, hasher.digest
+
+    def hash_of(left: bytes, right: bytes) -> bytes:
+        reset()
+        update(left + right)
+        return finish()
+
+    return hash_of
 
 
 def xof(key: bytes, length: int) -> bytes:

@@ -34,11 +34,11 @@ from hippy.hashing import HASH_BYTES
 from hippy.ids import Root
 from hippy.proofs.tree import (
     LEAF_BYTES,
-    PIECE_HASHER,
     TreeHasher,
     leaf_count,
     leaf_hashes,
     parents,
+    piece_hasher,
     root_over,
 )
 
@@ -68,13 +68,13 @@ def sibling_count(first: int, count: int, total: int) -> int:
     return sum(step.left + step.right for step in _steps(first, count, total))
 
 
-def prove(hashes: Sequence[bytes], first: int, count: int, hasher: TreeHasher = PIECE_HASHER) -> list[bytes]:
+def prove(hashes: Sequence[bytes], first: int, count: int, hasher: TreeHasher | None = None) -> list[bytes]:
     """Return the siblings of ``count`` leaves from ``first`` on, given all leaf hashes of the tree.
 
     Raises ProtocolError unless the range is in the tree and not empty.
     """
     siblings: list[bytes] = []
-    level = hashes
+    level, hasher = hashes, hasher or piece_hasher()
     for step in _steps(first, count, len(hashes)):
         if step.left:
             siblings.append(level[step.low - 1])
@@ -89,7 +89,7 @@ def fold(
     first: int,
     total: int,
     siblings: Sequence[bytes],
-    hasher: TreeHasher = PIECE_HASHER,
+    hasher: TreeHasher | None = None,
 ) -> bytes:
     """Return the top that these leaf hashes, from ``first`` on in a tree of ``total`` leaves, and siblings imply.
 
@@ -103,7 +103,7 @@ def fold(
     if any(len(each) != HASH_BYTES for each in (*hashes, *siblings)):
         raise ProtocolError(f"a hash of the proof has not {HASH_BYTES} bytes")
     rest = iter(siblings)
-    level = list(hashes)
+    level, hasher = list(hashes), hasher or piece_hasher()
     for step in steps:
         if step.left:
             level.insert(0, next(rest))

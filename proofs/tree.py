@@ -20,10 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from blake3 import blake3
+
 from hippy.errors import ProtocolError
-from hippy.hashing import dk, keyed, u32, u64
+from hippy.hashing import again, again_joined, dk
 from hippy.ids import Root
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ LEAF_BYTES: Final = 16_384
 _LEAF_KEY: Final = dk("piece-leaf")
 _NODE_KEY: Final = dk("piece-node")
 _ROOT_KEY: Final = dk("piece-root")
-_LEAF_BYTES_FIELD: Final = u32(LEAF_BYTES)
+_LENGTHS: Final = Struct("<QI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,13 @@ class TreeHasher:
     node: Callable[[bytes, bytes], bytes]
 
 
-def _piece_leaf(data: Buffer) -> bytes:
-    return keyed(_LEAF_KEY, data)
+def piece_hasher() -> TreeHasher:
+    """Return leaf = H(dk(piece-leaf); bytes) and node = H(dk(piece-node); l‖r), for one thread only.
 
-
-def _piece_node(left: bytes, right: bytes) -> bytes:
-    return keyed(_NODE_KEY, left + right)
-
-
-PIECE_HASHER: Final = TreeHasher(_piece_leaf, _piece_node)
-"""leaf = H(dk(piece-leaf); bytes), node = H(dk(piece-node); l‖r)."""
+    Each uses one BLAKE3 object again and again: making one for every node cost more than hashing it (a tree of
+    4 MiB took 2.3 ms, now 1.5; one-shot BLAKE3 takes 1.0).
+    """
+    return TreeHasher(again(_LEAF_KEY), again_joined(_NODE_KEY))
 
 
 def leaf_count(piece_length: int) -> int:
@@ -67,28 +67,28 @@ def leaf_count(piece_length: int) -> int:
     return -(-piece_length // LEAF_BYTES)
 
 
-def leaf_hashes(data: Buffer, hasher: TreeHasher = PIECE_HASHER) -> list[bytes]:
+def leaf_hashes(data: Buffer, hasher: TreeHasher | None = None) -> list[bytes]:
     """Return the leaf hashes of a whole piece, or of a run of its leaves, in order."""
-    view = memoryview(data)
-    return [hasher.leaf(view[start : start + LEAF_BYTES]) for start in range(0, len(view), LEAF_BYTES)]
+    view, leaf = memoryview(data), (hasher or piece_hasher()).leaf
+    return [leaf(view[start : start + LEAF_BYTES]) for start in range(0, len(view), LEAF_BYTES)]
 
 
-def parents(level: Sequence[bytes], hasher: TreeHasher = PIECE_HASHER) -> list[bytes]:
+def parents(level: Sequence[bytes], hasher: TreeHasher) -> list[bytes]:
     """Return the nodes above ``level``, which starts at an even place: pairs hashed, an odd last one promoted."""
-    above = [hasher.node(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+    above = list(map(hasher.node, level[:-1:2], level[1::2]))
     if len(level) % 2:
         above.append(level[-1])
     return above
 
 
-def top_of(hashes: Sequence[bytes], hasher: TreeHasher = PIECE_HASHER) -> bytes:
+def top_of(hashes: Sequence[bytes], hasher: TreeHasher | None = None) -> bytes:
     """Return the top node over leaf hashes.
 
     Raises ProtocolError if there are none.
     """
     if not hashes:
         raise ProtocolError("a tree has at least one leaf")
-    level = hashes
+    level, hasher = hashes, hasher or piece_hasher()
     while len(level) > 1:
         level = parents(level, hasher)
     return level[0]
@@ -96,7 +96,7 @@ def top_of(hashes: Sequence[bytes], hasher: TreeHasher = PIECE_HASHER) -> bytes:
 
 def root_over(top: bytes, piece_length: int) -> Root:
     """Return the root over a top node: H(dk(piece-root); top ‖ u64 piece_length ‖ u32 16384)."""
-    return Root(keyed(_ROOT_KEY, top + u64(piece_length) + _LEAF_BYTES_FIELD))
+    return Root(blake3(top + _LENGTHS.pack(piece_length, LEAF_BYTES), key=_ROOT_KEY).digest())
 
 
 def piece_root(hashes: Sequence[bytes], piece_length: int) -> Root:
@@ -124,9 +124,10 @@ class TreeBuilder:
     chunks are copied, so at most 16 KiB are held.
     """
 
-    __slots__ = ("_hashes", "_part")
+    __slots__ = ("_hasher", "_hashes", "_part")
 
     def __init__(self) -> None:
+        self._hasher = piece_hasher()
         self._hashes: list[bytes] = []
         self._part = bytearray()
 
@@ -140,7 +141,7 @@ class TreeBuilder:
         view = memoryview(chunk)
         view = view[self._top_up(view) :]
         whole = len(view) - len(view) % LEAF_BYTES
-        self._hashes += leaf_hashes(view[:whole])
+        self._hashes += leaf_hashes(view[:whole], self._hasher)
         self._part += view[whole:]
 
     def _top_up(self, view: memoryview) -> int:
@@ -150,10 +151,10 @@ class TreeBuilder:
         taken = min(LEAF_BYTES - len(self._part), len(view))
         self._part += view[:taken]
         if len(self._part) == LEAF_BYTES:
-            self._hashes.append(PIECE_HASHER.leaf(self._part))
+            self._hashes.append(self._hasher.leaf(self._part))
             self._part.clear()
         return taken
 
     def finish(self) -> list[bytes]:
         """Return the leaf hashes of everything taken so far, the last leaf short where the bytes end."""
-        return [*self._hashes, *leaf_hashes(self._part)]
+        return [*self._hashes, *leaf_hashes(self._part, self._hasher)]

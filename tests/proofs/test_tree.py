@@ -13,10 +13,10 @@ from hippy.errors import ProtocolError
 from hippy.hashing import dk, keyed
 from hippy.proofs.tree import (
     LEAF_BYTES,
-    PIECE_HASHER,
     TreeBuilder,
     leaf_count,
     leaf_hashes,
+    piece_hasher,
     piece_root,
     root_of,
     top_of,
@@ -128,7 +128,7 @@ def test_the_root_commits_to_the_length() -> None:
 
 def test_leaf_and_node_hash_apart() -> None:
     left, right = bytes(32), bytes([1]) * 32
-    assert PIECE_HASHER.leaf(left + right) != PIECE_HASHER.node(left, right)
+    assert piece_hasher().leaf(left + right) != piece_hasher().node(left, right)
 
 
 @pytest.mark.parametrize(("length", "count"), [(1, 1), (16384, 1), (16385, 2), (4 * 1024 * 1024, 256)])
