@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ls": ("hippy.cli.objects", "List buckets and objects."),
     "stat": ("hippy.cli.objects", "Show one object."),
     "rm": ("hippy.cli.objects", "Delete objects."),
+    "bench": ("hippy.cli.bench", "Measure how fast this machine codes, prepares and proves."),
+    "doctor": ("hippy.cli.doctor", "Check this installation and say what to do."),
     "miner": ("hippy.cli.node", "Run a miner."),
     "validator": ("hippy.cli.node", "Run a validator."),
 }
