@@ -19,13 +19,13 @@ from typing import Final
 
 from hippy.client.buffers import ByteBudget
 from hippy.client.progress import Progress
+from hippy.client.roots import roots_of
 from hippy.client.session import Session
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import HippyError, IntegrityError, TemporaryError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey, SegmentId
-from hippy.proofs.tree import root_of
 from hippy.seal import xor_extent, xor_seal
 from hippy.transport.client import Call
 from hippy.wire.segment import Holding, SegmentRecord, SegmentSpec
@@ -156,7 +156,7 @@ def _open_piece(body: bytes, record: SegmentRecord, index: int, seal_key: bytes)
 
     Raises IntegrityError unless it is the one the record names.
     """
-    if len(body) != record.spec.piece_length or root_of(body) != record.spec.roots[index]:
+    if len(body) != record.spec.piece_length or roots_of((body,)) != (record.spec.roots[index],):
         raise IntegrityError("the bytes do not match the piece's root")
     piece = bytearray(body)
     xor_seal(seal_key, index, piece)

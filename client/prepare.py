@@ -10,7 +10,6 @@ the seal key depends on the ciphertext, so the same stream never covers two text
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,20 +19,15 @@ from blake3 import blake3
 from hippy.client.file_errors import changed, reading_error
 from hippy.client.keys import AccountKeys
 from hippy.client.packing import Chunk, SegmentPlan
+from hippy.client.roots import roots_of
 from hippy.client.sources import Reader, Source
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import piece_length
 from hippy.errors import HippyError
 from hippy.hashing import digest
 from hippy.ids import SegmentId
-from hippy.proofs.tree import root_of
 from hippy.seal import SALT_BYTES, xor_extent, xor_seal
 from hippy.wire.segment import SegmentSpec
-
-_HASHING_LEAVES: Final = threading.Lock()
-"""Held by the one thread that hashes leaves. Each of the thousands of calls lets the GIL go for 4 µs; two threads at it
-spend their time handing it to each other (measured 0.6 times as fast as one). All other steps are long
-calls without the GIL, so threads that take turns here prepare 1.6 times as much as one."""
 
 Entropy = Callable[[int], bytes]
 """Returns so many fresh random bytes."""
@@ -181,8 +175,7 @@ def prepare_segment(
     codec.encode(pieces[: codec.k], pieces[codec.k :])
     for index, piece in enumerate(pieces):
         xor_seal(seal_key, index, piece)
-    with _HASHING_LEAVES:
-        roots = tuple(root_of(piece) for piece in pieces)
+    roots = roots_of(pieces)
     spec = SegmentSpec(
         nonce=entropy(NONCE_BYTES),
         roots=roots,

@@ -20,7 +20,7 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,11 +57,10 @@ class Codec:
                 f"a {self.k}/{self.n} code has {self.k} data and {self.n - self.k} parity pieces, "
                 f"not {len(data)} and {len(parity)}"
             )
-        pieces = [_bytes_view(piece) for piece in data]
-        _check_lengths([*pieces, *parity])
-        _check_outputs(parity)
-        if parity:
-            self.engine.encode(self.k, self.n, pieces, range(self.k, self.n), parity)
+        pieces, outputs = [bytes_view(piece) for piece in data], [_output_view(piece) for piece in parity]
+        _check_lengths([*pieces, *outputs])
+        if outputs:
+            self.engine.encode(self.k, self.n, pieces, range(self.k, self.n), outputs)
 
     def reconstruct(self, have: Mapping[int, Buffer], want: Mapping[int, memoryview]) -> None:
         """Fill the pieces that ``want`` names, data or parity, from any k or more in ``have``, by number.
@@ -71,12 +70,12 @@ class Codec:
         """
         self._check_numbers(have, want)
         self._check_enough(have)
-        pieces = {index: _bytes_view(have[index]) for index in sorted(have)}
-        _check_lengths([*pieces.values(), *want.values()])
-        _check_outputs(want.values())
-        if want:
+        pieces = {index: bytes_view(have[index]) for index in sorted(have)}
+        outputs = {index: _output_view(want[index]) for index in sorted(want)}  # one order, so one plan per pattern
+        _check_lengths([*pieces.values(), *outputs.values()])
+        if outputs:
             chosen = {index: pieces[index] for index in list(pieces)[: self.k]}
-            self.engine.decode(self.k, self.n, chosen, want)
+            self.engine.decode(self.k, self.n, chosen, outputs)
 
     def _check_numbers(self, have: Mapping[int, Buffer], want: Mapping[int, memoryview]) -> None:
         unknown = sorted(index for index in {*have, *want} if not 0 <= index < self.n)
@@ -95,17 +94,22 @@ class Codec:
             )
 
 
-def _bytes_view(buffer: Buffer) -> memoryview:
+def bytes_view(buffer: Buffer) -> memoryview:
+    """Return a buffer as bytes.
+
+    Raises UsageError unless it is one contiguous run of them.
+    """
     view = memoryview(buffer)
     if view.ndim != 1 or view.itemsize != 1 or not view.contiguous:
         raise UsageError("a piece has to be one contiguous run of bytes")
+    return view.cast("B")
+
+
+def _output_view(output: memoryview) -> memoryview:
+    view = bytes_view(output)
+    if view.readonly:
+        raise UsageError("a piece can only be written to a writable buffer")
     return view
-
-
-def _check_outputs(outputs: Iterable[memoryview]) -> None:
-    for output in outputs:
-        if _bytes_view(output).readonly:
-            raise UsageError("a piece can only be written to a writable buffer")
 
 
 def _check_lengths(pieces: Sequence[memoryview]) -> None:

@@ -1,8 +1,8 @@
 """The fast engine: Intel's ISA-L, fed with zfec's generator matrix.
 
 ISA-L multiplies by any matrix over the same field with the widest vector instructions the processor has
-(SSE to AVX-512 with GFNI; NEON and SVE on arm64). Fed with zfec's coefficients it writes zfec's bytes, at 20 to 60
-times the speed. It works in place, whole pieces at a time (measured faster than strips), and cffi releases the
+(SSE to AVX-512 with GFNI; NEON and SVE on arm64). Fed with zfec's coefficients it writes zfec's bytes, 10 to 50 times
+as fast. It works in place, whole pieces at a time (measured faster than strips), and cffi releases the
 GIL during every call. docs/adr/0006 says where the library comes from and why it is bound this way.
 
 A plan is the table that ISA-L expands a matrix into, 32 bytes per coefficient; plans are kept per code and
@@ -32,8 +32,9 @@ _DECLARATIONS: Final = """
 _TABLE_BYTES: Final = 32
 """What ec_init_tables writes for one coefficient."""
 
-_PLANS_MAX: Final = 64
-"""Plans kept: 4 KiB each at 10/24, at the worst 520 KiB (128/255), so 33 MiB in all."""
+_PLANS_MAX: Final = 32
+"""Plans kept for encoding, and as many for decoding: 4 KiB each at 10/24, at the worst 520 KiB (128/255), so 33 MiB
+in all."""
 
 _CALL_BYTES_MAX: Final = 1 << 30
 """Bytes of each piece in one call; ISA-L counts them in a C int."""

@@ -3,7 +3,8 @@
 Sealed pieces are code plus key stream, c_i = (code)_i + s_i. The code is linear, so for sources S and their
 coefficients a, c_j = Σ a_i c_i + mask with mask = Σ a_i s_i + s_j. Whoever has the seal key makes the mask and
 sees no piece; the new holder reads k pieces and the mask, sees no key, and gets the very bytes that were
-lost. Roots are the caller's: wrong sources give wrong bytes, which the root of piece j tells.
+lost. Outputs must not overlap anything else. Roots are the caller's: wrong sources give wrong bytes, which the root
+of piece j tells.
 
 Example::
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hippy.erasure.codec import Codec
+from hippy.erasure.codec import Codec, bytes_view
 from hippy.erasure.matrix import recovery_rows
 from hippy.errors import UsageError
 
@@ -54,7 +55,8 @@ def _combine(codec: Codec, sources: Mapping[int, Buffer], index: int, addend: Bu
     """output = Σ a_i · source i + addend: mask and piece are the same sum of other things."""
     if len(sources) != codec.k:
         raise UsageError(f"a repair at {codec.k}/{codec.n} has {codec.k} sources, not {len(sources)}")
-    if memoryview(addend).nbytes != output.nbytes:
-        raise UsageError(f"{memoryview(addend).nbytes} bytes to add to a piece of {output.nbytes} bytes")
+    added = bytes_view(addend)
+    if added.nbytes != output.nbytes:
+        raise UsageError(f"{added.nbytes} bytes to add to a piece of {output.nbytes} bytes")
     codec.reconstruct(sources, {index: output})
-    codec.engine.add(output, memoryview(addend))
+    codec.engine.add(bytes_view(output), added)

@@ -31,7 +31,7 @@ from hippy.client.sources import FileSource
 from hippy.erasure.codec import Codec
 from hippy.erasure.engines import EngineChoice
 from hippy.erasure.zfec_engine import ZfecEngine
-from hippy.errors import UsageError
+from hippy.errors import IntegrityError, UsageError
 from hippy.hashing import digest, dk, xof
 from hippy.ids import Root
 from hippy.proofs.tree import root_of
@@ -82,7 +82,8 @@ def measure_segment(
         one, other = (_Preparation(content, source, codec, buffer) for buffer in buffers)
         by_zfec = _Preparation(content, source, Codec(shape.k, shape.n, ZfecEngine()), buffers[0])
         expected = by_zfec.run()
-        assert by_zfec.opened(expected) == content, "what was prepared can be opened"
+        if by_zfec.opened(expected) != content:
+            raise IntegrityError("what was prepared cannot be opened", hint="hippy doctor")
         cases = [
             _whole(f"{WHOLE}, {choice.name}", one, expected),
             *([] if choice.name == ZFEC else [_whole(f"{WHOLE}, {ZFEC}", by_zfec, expected)]),

@@ -11,6 +11,9 @@ from hippy.errors import UsageError
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
+SEGMENT_BYTES_MAX: Final = 512 * MIB
+"""Of the pieces of one segment; a bench holds about three times as much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -30,6 +33,11 @@ class Shape:
         if not 1 <= self.piece_bytes <= PIECE_LENGTH_MAX:
             raise UsageError(
                 f"no piece has {self.piece_bytes:,} bytes", hint=f"pieces have 1 byte to {size_title(PIECE_LENGTH_MAX)}"
+            )
+        if self.n * self.piece_bytes > SEGMENT_BYTES_MAX:
+            raise UsageError(
+                f"{self.n} pieces of {size_title(self.piece_bytes)} take more memory than a bench may",
+                hint=f"their product is at most {size_title(SEGMENT_BYTES_MAX)}",
             )
 
     @property
@@ -53,4 +61,4 @@ def size_title(count: int) -> str:
     for unit, name in ((MIB, "MiB"), (KIB, "KiB")):
         if count % unit == 0:
             return f"{count // unit:,} {name}"
-    return f"{count:,} bytes"
+    return "1 byte" if count == 1 else f"{count:,} bytes"

@@ -1,8 +1,8 @@
 """``hippy doctor``: does this installation work, and what would make it work better.
 
 Each check looks at one thing and says what it found and what to do about it. ``failed`` means that something asked
-of hippy here will not work, ``warning`` that it will, but slowly, or not yet. No check changes anything, none needs
-an account, and none prints a secret.
+of hippy here will not work or is not safe, ``warning`` that it is, but slow, or not set up yet. No check changes
+anything, none needs an account, and none prints a secret.
 """
 
 from __future__ import annotations

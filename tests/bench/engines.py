@@ -11,7 +11,10 @@ from hippy.erasure.zfec_engine import ZfecEngine
 
 
 class WatchedEngine(ZfecEngine):
-    """zfec under another name, which remembers what was asked of it; ``wrong`` spoils one byte of each."""
+    """zfec under another name, which remembers what was asked of it.
+
+    ``wrong`` spoils one byte of every encoding or decoding, or leaves out the repair of a single piece.
+    """
 
     def __init__(self, wrong: str = "") -> None:
         self.decoded: list[list[int]] = []
@@ -25,6 +28,8 @@ class WatchedEngine(ZfecEngine):
             outputs[-1][-1] ^= 1
 
     def decode(self, k: int, n: int, have: Mapping[int, memoryview], want: Mapping[int, memoryview]) -> None:
+        if self._wrong == "repair" and len(want) == 1:
+            return
         super().decode(k, n, have, want)
         self.decoded.append(sorted(want))
         if self._wrong == "decode":

@@ -41,7 +41,7 @@ def test_the_worst_decoding_has_lost_as_many_data_pieces_as_can_be_replaced(k: i
     assert choice.engine.decoded[:2] == [list(range(lost)), [0]]
 
 
-@pytest.mark.parametrize("wrong", ["encode", "decode"])
+@pytest.mark.parametrize("wrong", ["encode", "decode", "repair"])
 def test_an_engine_that_computes_wrong_bytes_is_not_timed(wrong: str) -> None:
     with pytest.raises(IntegrityError, match=f"^{wrong}, watched: "):
         measure_codec(Shape(2, 5, 100), watched(wrong), PACE, timer=ticking())
