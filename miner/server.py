@@ -164,7 +164,7 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
     """
     identity = await asyncio.to_thread(load_keyfile, settings.hotkey_file)
     async with (
-        open_chain(settings.network, identity.public_key, clock) as chain,
+        open_chain(settings.network, settings.netuid, identity=identity, clock=clock) as chain,
         open_store(
             settings.data_dir,
             capacity_bytes=settings.capacity_bytes,

@@ -76,9 +76,7 @@ class Planner:
 
     async def _lot(self) -> Lot:
         newest = await self._chain.beacon_round()
-        block = await self._chain.current_block()
-        epoch = block // self._directory.metagraph.tempo_blocks
-        return Lot(newest, await self._chain.beacon(newest), epoch)
+        return Lot(newest, await self._chain.beacon(newest), await self._chain.current_epoch())
 
     def _plan_all(
         self, segments: Mapping[SegmentId, SegmentSpec], offers: Mapping[int, Sequence[Offer]], lot: Lot

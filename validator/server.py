@@ -192,7 +192,9 @@ async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Cal
 async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_Node]:
     identity, secrets = load_keyfile(settings.hotkey_file), load_secrets(settings.data_dir)
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(open_chain(settings.network, identity.public_key, clock))
+        chain = await stack.enter_async_context(
+            open_chain(settings.network, settings.netuid, identity=identity, clock=clock)
+        )
         await _check_subnet(chain, settings, identity.public_key)
         home = Home(identity, chain.network, chain.netuid)
         database = await stack.enter_async_context(open_database(settings.data_dir / "registry"))

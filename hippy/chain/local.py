@@ -124,6 +124,10 @@ class LocalChain:
             raise BeaconNotYet(f"beacon round {round_number} lies in the future")
         return keyed(self._genesis.secret, u64(round_number))
 
+    async def current_epoch(self) -> int:
+        """Return the number of the epoch that the clock is in."""
+        return self._epoch()
+
     async def beacon_round(self) -> int:
         """Return the newest round, which is the newest block."""
         return self._block()

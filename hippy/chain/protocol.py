@@ -1,8 +1,8 @@
 """The chain seam: what hippy asks of a Bittensor chain, and the values it answers with.
 
 Every role is given a :class:`Chain` and knows nothing else of chains. Implementations pass one contract suite
-(hippy.testing.chain_contract). There is one, ``LocalChain``: a SQLite file shared by the processes of a local
-network.
+(hippy.testing.chain_contract): ``LocalChain``, a SQLite file shared by the processes of a local network, and
+``SubtensorChain``, a subnet of Bittensor.
 
 Registration is no part of the seam: it spends money and is done by a person, once.
 """
@@ -72,6 +72,9 @@ class Chain(Protocol):
     async def current_block(self) -> int:
         """Return the newest block number."""
 
+    async def current_epoch(self) -> int:
+        """Return the number of the epoch that the newest block is in."""
+
     async def beacon(self, round_number: int) -> bytes:
         """Return the 32 random bytes of a beacon round.
 
@@ -84,14 +87,14 @@ class Chain(Protocol):
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey.
 
-        Raises AuthError when the hotkey is not registered.
+        Raises AuthError when the hotkey is not registered, TemporaryError when the chain does not take it now.
         """
 
     async def set_weights(self, weights: Mapping[int, float]) -> None:
         """Set our weights, uid → non-negative weight.
 
         Raises AuthError without a validator permit, UsageError for no positive entry or a negative or
-        foreign one.
+        foreign one, TemporaryError when the chain does not take them now.
         """
 
     async def wait_for_epoch(self) -> int:

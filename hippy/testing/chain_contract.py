@@ -128,7 +128,7 @@ class ChainContract:
             with pytest.raises(AuthError):
                 await chain.set_weights({uid: 1.0})
 
-    @pytest.mark.parametrize("text", ["127.0.1.1:4000", "[::1]:65535", "203.0.113.9:1"])
+    @pytest.mark.parametrize("text", ["127.0.1.1:4000", "[2001:db8::7]:65535", "203.0.113.9:1"])
     async def test_published_endpoint_is_read_back_by_others(self, world: ChainWorld, text: str) -> None:
         await add_miner(world, 1)
         await add_miner(world, 2)
@@ -273,6 +273,13 @@ class ChainContract:
         (first, first_block), *_ = ended
         assert [epoch for epoch, _ in ended] == [first, first + 1, first + 2]
         assert [block - first_block for _, block in ended] == [0, tempo, 2 * tempo]
+
+    async def test_the_epoch_that_was_waited_for_is_the_current_one(self, world: ChainWorld) -> None:
+        async with world.chain(None) as chain:
+            epoch, _ = await _epoch_after(world, chain)
+            assert await chain.current_epoch() == epoch
+            await world.advance_blocks((await chain.metagraph()).tempo_blocks - 1)
+            assert await chain.current_epoch() == epoch
 
     async def test_participants_wait_for_the_same_epoch(self, world: ChainWorld) -> None:
         async with world.chain(key(1)) as one, world.chain(None) as two:

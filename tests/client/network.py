@@ -124,7 +124,7 @@ class Network:
 
     async def _serve_miner(self, miner: Miner, ready: asyncio.Future[Endpoint]) -> None:
         async with (
-            open_chain(f"local:{self.folder}", miner.identity.public_key, CLOCK) as chain,
+            open_chain(f"local:{self.folder}", 1, identity=miner.identity, clock=CLOCK) as chain,
             open_store(miner.folder, capacity_bytes=2**30, disk_reserve_bytes=0) as store,
         ):
             app = build_miner(miner.identity, chain, store, CLOCK, body_bytes_in_flight_max=2**26)

@@ -1,0 +1,187 @@
+"""A chain that is asked seldom: what changes once an epoch is read once an epoch, and old answers tide over outages.
+
+It wraps any Chain and is one. Nodes ask for the metagraph with every ticket and every handshake; a remote node should
+answer that once an epoch. The metagraph is read again when an epoch has begun (a task waits for it), after our own
+endpoint changed, and, while the chain does not answer, served as it was for ``STALE_SECONDS``. A round's beacon
+never changes and is kept; newest block, epoch and round may be ``TIP_SECONDS`` old. What is written goes straight to
+the chain.
+
+So a node learns of new neurons, permits and endpoints within an epoch.
+
+Example::
+
+    async with open_cached(chain, clock) as chain:
+        await chain.metagraph()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+from hippy.chain.protocol import Chain, Metagraph
+from hippy.clock import Clock
+from hippy.endpoint import Endpoint
+from hippy.errors import TemporaryError
+from hippy.ids import NetworkId
+
+log = logging.getLogger("hippy.chain")
+
+STALE_SECONDS: Final = 3 * 3600.0
+"""Two and a half epochs of mainnet: permits rarely change faster, and an outage of the chain should not be one of
+the storage."""
+
+FRESH_SECONDS: Final = 1.5 * 3600.0
+"""Longer than mainnet's epochs of 72 minutes: for a chain that stopped telling of epochs, or has much longer ones."""
+
+TIP_SECONDS: Final = 3.0
+"""A quarter of mainnet's blocks; one round of drand."""
+
+RETRY_SECONDS: Final = 12.0
+"""Between two attempts to read while the chain is away."""
+
+ROUNDS_KEPT: Final = 1_024
+
+
+@asynccontextmanager
+async def open_cached(chain: Chain, clock: Clock) -> AsyncIterator[CachedChain]:
+    """Wrap a chain for the duration of the block, with a task that watches for epochs."""
+    cached = CachedChain(chain, clock)
+    watching = asyncio.create_task(cached.watch())
+    try:
+        yield cached
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+class CachedChain:
+    """A Chain over another; see the module's docstring."""
+
+    def __init__(self, chain: Chain, clock: Clock) -> None:
+        self._chain = chain
+        self._clock = clock
+        self._metagraph: Metagraph | None = None
+        self._is_fresh = False
+        self._read_time = float("-inf")
+        self._retry_time = float("-inf")
+        self._reading = asyncio.Lock()
+        self._rounds: OrderedDict[int, bytes] = OrderedDict()
+        self._tips: dict[str, tuple[float, int]] = {}
+
+    @property
+    def network(self) -> NetworkId:
+        """The chain's genesis hash."""
+        return self._chain.network
+
+    @property
+    def netuid(self) -> int:
+        """The subnet's number."""
+        return self._chain.netuid
+
+    @property
+    def is_local(self) -> bool:
+        """Whether private endpoints are allowed."""
+        return self._chain.is_local
+
+    async def watch(self) -> None:
+        """Note when an epoch begins, until cancelled."""
+        while True:
+            try:
+                await self._chain.wait_for_epoch()
+            except TemporaryError as error:
+                log.warning("the chain is away: %s", error)
+                await self._clock.sleep(RETRY_SECONDS)
+            self._forget()
+
+    async def metagraph(self) -> Metagraph:
+        """Return the metagraph of this epoch; an older one while the chain does not answer.
+
+        Raises TemporaryError when it does not answer and what we have is too old.
+        """
+        async with self._reading:
+            if self._is_due():
+                await self._read()
+            if self._metagraph is None or self._age() >= STALE_SECONDS:
+                raise TemporaryError("the chain does not answer, and what it said last is too old")
+            return self._metagraph
+
+    def _is_due(self) -> bool:
+        is_old = not self._is_fresh or self._age() >= FRESH_SECONDS
+        return is_old and self._clock.now() >= self._retry_time
+
+    def _age(self) -> float:
+        """Seconds since the metagraph was read."""
+        return self._clock.now() - self._read_time
+
+    async def _read(self) -> None:
+        self._is_fresh = True  # before asking: an epoch that begins meanwhile makes the answer old
+        try:
+            self._metagraph = await self._chain.metagraph()
+        except TemporaryError as error:
+            self._is_fresh = False
+            self._retry_time = self._clock.now() + RETRY_SECONDS
+            if self._metagraph is None:
+                raise
+            log.warning("the metagraph stays as it was: %s", error)
+        else:
+            self._read_time = self._clock.now()
+
+    async def current_block(self) -> int:
+        """Return the newest block number."""
+        return await self._tip("block", self._chain.current_block)
+
+    async def current_epoch(self) -> int:
+        """Return the number of the epoch that the newest block is in."""
+        return await self._tip("epoch", self._chain.current_epoch)
+
+    async def beacon_round(self) -> int:
+        """Return the newest round whose beacon is known."""
+        return await self._tip("round", self._chain.beacon_round)
+
+    async def beacon(self, round_number: int) -> bytes:
+        """Return the 32 random bytes of a round.
+
+        Raises BeaconNotYet while the round lies in the future, UsageError for a negative one.
+        """
+        value = self._rounds.get(round_number)
+        if value is None:
+            value = await self._chain.beacon(round_number)
+            self._rounds[round_number] = value
+            while len(self._rounds) > ROUNDS_KEPT:
+                self._rounds.popitem(last=False)
+        return value
+
+    async def wait_for_epoch(self) -> int:
+        """Return the number of the next epoch once its first block is there."""
+        epoch = await self._chain.wait_for_epoch()
+        self._forget()  # whoever waited may ask before our own task has woken
+        return epoch
+
+    def _forget(self) -> None:
+        self._is_fresh = False
+        self._tips.clear()
+
+    async def publish_endpoint(self, endpoint: Endpoint) -> None:
+        """Make ``endpoint`` the address of our hotkey."""
+        await self._chain.publish_endpoint(endpoint)
+        self._is_fresh = False
+
+    async def set_weights(self, weights: Mapping[int, float]) -> None:
+        """Set our weights."""
+        await self._chain.set_weights(weights)
+
+    async def close(self) -> None:
+        """Close the chain; a second time does nothing."""
+        await self._chain.close()
+
+    async def _tip(self, name: str, ask: Callable[[], Awaitable[int]]) -> int:
+        read_time, value = self._tips.get(name, (float("-inf"), 0))
+        if self._clock.now() >= read_time + TIP_SECONDS:
+            value = await ask()
+            self._tips[name] = self._clock.now(), value
+        return value
