@@ -14,24 +14,42 @@ under a root that says four megabytes.
 Example::
 
     path = b"".join(prove(hashes, 3, 1))
-    leads_to_root(root, piece_length, 3, len(leaf), leaf_hash, path, path_node())
+    leads_to_root(root, piece_length, 3, len(leaf), leaf_hash, path, path_hasher())
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from struct import Struct
 from typing import Final
 
 from hippy.errors import ProtocolError
 from hippy.hashing import HASH_BYTES, again, dk
 from hippy.ids import Root
-from hippy.proofs.tree import LEAF_BYTES, leaf_count, root_over
+from hippy.proofs.tree import LEAF_BYTES, leaf_count, root_hasher
 
 NodeHash = Callable[[bytes], bytes]
 """Two children, joined, to their parent."""
 
 SIBLINGS_MAX: Final = 32
 """A tree with more levels would have leaves that u32 cannot number."""
+
+_SIBLINGS: Final = tuple(Struct(f"{HASH_BYTES}s" * count) for count in range(SIBLINGS_MAX + 1))
+"""By their number: how siblings lie in a path. One call takes all of them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathHasher:
+    """The hash functions on the way from a leaf to its root, for one thread only: each uses one BLAKE3 object."""
+
+    node: NodeHash
+    root: Callable[[bytes, int], Root]
+
+
+def path_hasher() -> PathHasher:
+    """Return the hash functions of pieces."""
+    return PathHasher(again(dk("piece-node")), root_hasher())
 
 
 def leaf_length(piece_length: int, leaf: int) -> int:
@@ -43,11 +61,6 @@ def leaf_length(piece_length: int, leaf: int) -> int:
     if leaf < 0 or rest <= 0:
         raise ProtocolError(f"a piece of {piece_length} bytes has no leaf {leaf}")
     return rest if rest < LEAF_BYTES else LEAF_BYTES
-
-
-def path_node() -> NodeHash:
-    """Return the node hash of pieces, for one thread only: it uses one BLAKE3 object again and again."""
-    return again(dk("piece-node"))
 
 
 def fold_leaf(leaf_hash: bytes, leaf: int, total: int, path: bytes, node_hash: NodeHash) -> bytes:
@@ -62,28 +75,26 @@ def fold_leaf(leaf_hash: bytes, leaf: int, total: int, path: bytes, node_hash: N
         raise ProtocolError(f"a leaf's hash has {HASH_BYTES} bytes, not {len(leaf_hash)}")
     if len(path) % HASH_BYTES or len(path) > SIBLINGS_MAX * HASH_BYTES:
         raise ProtocolError(f"a path of {len(path)} bytes is not one of at most {SIBLINGS_MAX} siblings")
-    node, place, last = leaf_hash, leaf, total - 1
-    for at in range(0, len(path), HASH_BYTES):
-        sibling = path[at : at + HASH_BYTES]
-        if place & 1:
-            node = node_hash(sibling + node)
-        elif place < last:
-            node = node_hash(node + sibling)
-        elif place:  # the last node of an odd level was promoted, up to where it is a right child
-            promoted = (place & -place).bit_length() - 1
-            place, last = place >> promoted, last >> promoted
-            node = node_hash(sibling + node)
-        else:
-            raise ProtocolError(f"the path of leaf {leaf} of {total} goes on above the top")
+    siblings = _SIBLINGS[len(path) // HASH_BYTES].unpack(path)
+    # Up to where the leaf's way meets that of the last leaf every node has a sibling, on the side that its place says;
+    # from there on nodes are promoted but where they are right children.
+    inner = (leaf ^ (total - 1)).bit_length()
+    expected = inner + (leaf >> inner).bit_count()
+    if len(siblings) != expected:
+        raise ProtocolError(
+            f"the path of leaf {leaf} of {total} has {len(siblings)} siblings where it takes {expected}"
+        )
+    node, place = leaf_hash, leaf
+    for sibling in siblings[:inner]:
+        node = node_hash(sibling + node if place & 1 else node + sibling)
         place >>= 1
-        last >>= 1
-    if last:
-        raise ProtocolError(f"the path of leaf {leaf} of {total} ends below the top")
+    for sibling in siblings[inner:]:
+        node = node_hash(sibling + node)
     return node
 
 
 def leads_to_root(
-    root: Root, piece_length: int, leaf: int, length: int, leaf_hash: bytes, path: bytes, node_hash: NodeHash
+    root: Root, piece_length: int, leaf: int, length: int, leaf_hash: bytes, path: bytes, hasher: PathHasher
 ) -> bool:
     """Return whether ``length`` bytes of this hash are leaf ``leaf`` of the piece, as their path tells.
 
@@ -92,7 +103,7 @@ def leads_to_root(
     if length != leaf_length(piece_length, leaf):
         return False
     try:
-        top = fold_leaf(leaf_hash, leaf, leaf_count(piece_length), path, node_hash)
+        top = fold_leaf(leaf_hash, leaf, leaf_count(piece_length), path, hasher.node)
     except ProtocolError:  # too few siblings, or too many
         return False
-    return root_over(top, piece_length) == root
+    return hasher.root(top, piece_length) == root

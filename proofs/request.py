@@ -57,23 +57,26 @@ class AuditRequest:
     entries: tuple[PieceLeaf, ...]
 
     def __post_init__(self) -> None:
-        _check_width(self.epoch, 64, "epoch")
-        _check_width(self.batch, 32, "batch")
-        _check_width(self.round, 64, "round")
-        _check_width(self.attempt, 8, "attempt")
+        check_width(self.epoch, 64, "the epoch of an audit request")
+        check_width(self.batch, 32, "the batch of an audit request")
+        check_width(self.round, 64, "the round of an audit request")
+        check_width(self.attempt, 8, "the attempt of an audit request")
         if len(self.token) != HASH_BYTES:
             raise ProtocolError(f"the token of an audit request has {HASH_BYTES} bytes, not {len(self.token)}")
         if not 1 <= len(self.entries) <= ENTRIES_MAX:
             raise ProtocolError(f"an audit asks for 1 to {ENTRIES_MAX} leaves, not {len(self.entries)}")
         for root, leaf in self.entries:
-            _check_width(leaf, 32, "leaf")
+            check_width(leaf, 32, "a leaf of an audit request")
             if len(root) != ID_BYTES:
                 raise ProtocolError(f"a root has {ID_BYTES} bytes, not {len(root)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Who asks whom, and on which network: what a request is bound to besides its body."""
+    """Who asks whom, and on which network: what a request is bound to besides its body.
+
+    Raises ProtocolError for a netuid that does not fit its field.
+    """
 
     network: NetworkId
     netuid: int
@@ -83,6 +86,7 @@ class Scope:
     def __post_init__(self) -> None:
         # They are hashed in a row: with other lengths two scopes could share a hash.
         assert all(len(each) == ID_BYTES for each in (self.network, self.validator, self.miner))
+        check_width(self.netuid, 16, "the netuid of an audit")
 
 
 def encode_request(request: AuditRequest) -> bytes:
@@ -110,6 +114,10 @@ def request_hash(scope: Scope, body: Buffer) -> bytes:
     return keyed(_REQUEST_KEY, scope.network, u16(scope.netuid), scope.validator, scope.miner, body)
 
 
-def _check_width(value: int, bits: int, name: str) -> None:
+def check_width(value: int, bits: int, what: str) -> None:
+    """Accept a number that a field of so many bits can hold; ``what`` names it in the error.
+
+    Raises ProtocolError for any other.
+    """
     if not 0 <= value < 1 << bits:
-        raise ProtocolError(f"the {name} {value} of an audit request does not fit {bits} bits")
+        raise ProtocolError(f"{what} is {value}, which does not fit {bits} bits")

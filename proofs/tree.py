@@ -99,6 +99,16 @@ def root_over(top: bytes, piece_length: int) -> Root:
     return Root(blake3(top + _LENGTHS.pack(piece_length, LEAF_BYTES), key=_ROOT_KEY).digest())
 
 
+def root_hasher() -> Callable[[bytes, int], Root]:
+    """Return :func:`root_over` for many roots in one thread; it uses one BLAKE3 object for all."""
+    hash_of, pack = again(_ROOT_KEY), _LENGTHS.pack
+
+    def root_of_top(top: bytes, piece_length: int) -> Root:
+        return Root(hash_of(top + pack(piece_length, LEAF_BYTES)))
+
+    return root_of_top
+
+
 def piece_root(hashes: Sequence[bytes], piece_length: int) -> Root:
     """Return the root of a piece of ``piece_length`` bytes from all its leaf hashes.
 

@@ -26,7 +26,7 @@ from hippy.errors import IntegrityError, ProtocolError, UsageError
 from hippy.ids import PublicKey, Root
 from hippy.proofs.evidence import Evidence, EvidenceEntry, evidence_of, response_hash
 from hippy.proofs.inventory import PieceLeaf
-from hippy.proofs.paths import NodeHash, leads_to_root, path_node
+from hippy.proofs.paths import PathHasher, leads_to_root, path_hasher
 from hippy.proofs.request import AuditRequest, Scope, encode_request, request_hash
 from hippy.proofs.response import Status, parse_response
 from hippy.proofs.tree import LEAF_BYTES
@@ -114,17 +114,16 @@ def judge(request: AuditRequest, piece_lengths: Mapping[Root, int], evidence: Ev
     """
     if len(evidence.entries) != len(request.entries):
         raise ProtocolError(f"{len(evidence.entries)} entries answer a request of {len(request.entries)}")
-    node_hash = path_node()
+    hasher = path_hasher()
     pairs = zip(request.entries, evidence.entries, strict=True)
-    return tuple([_verdict(asked, _length_of(asked, piece_lengths), answer, node_hash) for asked, answer in pairs])
+    return tuple([_verdict(asked, _length_of(asked, piece_lengths), answer, hasher) for asked, answer in pairs])
 
 
-def _verdict(asked: PieceLeaf, piece_length: int, answer: EvidenceEntry, node_hash: NodeHash) -> Verdict:
+def _verdict(asked: PieceLeaf, piece_length: int, answer: EvidenceEntry, hasher: PathHasher) -> Verdict:
     match answer.status:
         case Status.OK:
-            true = leads_to_root(
-                asked.root, piece_length, asked.leaf, answer.length, answer.digest, answer.path, node_hash
-            )
+            root, leaf = asked
+            true = leads_to_root(root, piece_length, leaf, answer.length, answer.digest, answer.path, hasher)
             return Verdict.OK if true else Verdict.WRONG
         case Status.LOST:
             return Verdict.LOST

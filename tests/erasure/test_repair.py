@@ -59,7 +59,7 @@ def restored(codec: Codec, sealed: list[bytes], sources: tuple[int, ...], index:
 
 
 def test_repair_restores_the_same_root_from_every_k_subset(engine: Engine) -> None:
-    """PROTOCOL §8.6."""
+    """PROTOCOL §8, 6."""
     sealed = sealed_pieces(3, 6, 100)
     for index in range(6):
         others = [each for each in range(6) if each != index]

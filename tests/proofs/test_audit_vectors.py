@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hippy.errors import IntegrityError, ProtocolError
+from hippy.errors import IntegrityError, ProtocolError, UsageError
 from hippy.ids import NetworkId, PublicKey, Root
 from hippy.proofs.challenge import batch_round, batch_token, challenge_seed, draw, draw_request, seed_commit
 from hippy.proofs.evidence import encode_evidence, parse_evidence
@@ -41,7 +41,7 @@ def test_the_reference_makes_the_frozen_vectors() -> None:
 
 
 def test_the_file_stays_small() -> None:
-    assert make_audit.FILE.stat().st_size < 60_000
+    assert make_audit.FILE.stat().st_size < 64_000
 
 
 @pytest.mark.parametrize("case", cases("derivations"))
@@ -71,6 +71,20 @@ def test_derivations_are_the_frozen_ones(case: dict[str, Any]) -> None:
     body = encode_request(request)
     assert body.hex() == case["request"]
     assert request_hash(SCOPE, body).hex() == case["request_hash"]
+
+
+@pytest.mark.parametrize("case", cases("rounds"))
+def test_rounds_are_the_frozen_ones(case: dict[str, Any]) -> None:
+    """Epochs that begin with round 1,000."""
+    secret = bytes.fromhex(VECTORS["scope"]["epoch_secret"])
+    epoch = (1_000, case["rounds"], case["margin"])
+    if case["outcome"] == "rounds":
+        assert [batch_round(secret, SCOPE.miner, batch, *epoch) for batch in range(4)] == case["drawn"]
+        assert all(1_000 < at < 1_000 + case["rounds"] for at in case["drawn"])
+    else:
+        assert case["outcome"] == "usage"
+        with pytest.raises(UsageError):
+            batch_round(secret, SCOPE.miner, 0, *epoch)
 
 
 @pytest.mark.parametrize("case", cases("responses"))

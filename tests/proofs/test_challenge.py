@@ -80,12 +80,18 @@ def test_a_request_is_the_one_the_definition_gives(
 def test_rounds_lie_between_the_first_and_the_margin() -> None:
     rounds = {batch_round(SECRET, SCOPE.miner, batch, 1_000, 12, 4) for batch in range(300)}
     assert rounds == set(range(1_001, 1_009))
-    assert {batch_round(SECRET, SCOPE.miner, batch, 1_000, 2, 0) for batch in range(30)} == {1_001, 1_002}
     assert batch_round(SECRET, SCOPE.miner, 0, 1_000, 9, 8) == 1_001
 
 
-@pytest.mark.parametrize(("rounds", "margin"), [(8, 8), (8, 9), (8, -1), (0, 0)])
-def test_a_margin_that_leaves_no_time_is_refused(rounds: int, margin: int) -> None:
+def test_no_round_lies_behind_the_epoch() -> None:
+    """The smallest margin leaves all rounds but the first."""
+    rounds = {batch_round(SECRET, SCOPE.miner, batch, 1_000, 3, 1) for batch in range(30)}
+    assert rounds == {1_001, 1_002}
+    assert batch_round(SECRET, SCOPE.miner, 0, 1_000, 2, 1) == 1_001
+
+
+@pytest.mark.parametrize(("rounds", "margin"), [(8, 8), (8, 9), (8, 0), (8, -1), (1, 0), (1, 1), (0, 0)])
+def test_a_margin_that_leaves_no_time_or_ends_behind_the_epoch_is_refused(rounds: int, margin: int) -> None:
     with pytest.raises(UsageError, match="margin"):
         batch_round(SECRET, SCOPE.miner, 0, 1_000, rounds, margin)
 
@@ -129,10 +135,54 @@ def test_a_miner_that_owes_nothing_is_not_asked() -> None:
         request_of(inventory=Inventory([]))
 
 
-@pytest.mark.parametrize("count", [0, 65])
+@pytest.mark.parametrize("count", [-1, 0, 65, 2**40])
 def test_a_batch_has_1_to_64_entries(count: int) -> None:
     with pytest.raises(ProtocolError, match="1 to 64"):
         request_of(count=count)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": 2**64},
+        {"epoch": -1},
+        {"batch": 2**32},
+        {"batch": -1},
+        {"beacon_round": 2**64},
+        {"attempt": 256},
+    ],
+)
+def test_a_number_that_does_not_fit_its_field_is_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ProtocolError, match="does not fit"):
+        request_of(**change)
+
+
+def test_a_batch_that_does_not_fit_its_field_has_neither_round_nor_token() -> None:
+    with pytest.raises(ProtocolError, match="does not fit 32 bits"):
+        batch_round(SECRET, SCOPE.miner, 2**32, 1_000, 9, 2)
+    with pytest.raises(ProtocolError, match="does not fit 32 bits"):
+        batch_token(SECRET, SCOPE.miner, 2**32)
+
+
+@pytest.mark.parametrize("netuid", [-1, 2**16])
+def test_a_netuid_that_does_not_fit_its_field_is_refused(netuid: int) -> None:
+    with pytest.raises(ProtocolError, match="does not fit 16 bits"):
+        replace(SCOPE, netuid=netuid)
+
+
+@pytest.mark.parametrize("what", ["secret", "beacon", "validator", "miner"])
+@pytest.mark.parametrize("width", [31, 33])
+def test_what_is_hashed_in_a_row_has_32_bytes(what: str, width: int) -> None:
+    """Otherwise a byte could move from one to the next, and two challenges share their leaves."""
+    with pytest.raises(AssertionError):
+        request_of(**{what: named("other", width)})
+
+
+def test_a_secret_or_a_token_of_another_width_is_not_hashed() -> None:
+    with pytest.raises(AssertionError):
+        seed_commit(b"short")
+    with pytest.raises(AssertionError):
+        challenge_seed(b"short", BEACON, SCOPE.validator, SCOPE.miner, 7, 2)
 
 
 def test_a_single_leaf_is_drawn_every_time() -> None:
@@ -147,7 +197,7 @@ def test_no_leaf_is_favoured() -> None:
 
 
 def test_a_missing_hundredth_is_found_within_three_epochs() -> None:
-    """PROTOCOL §8.1: four batches of 64 an epoch miss 1 % of the leaves three times with 0.99^768 = 0.00044."""
+    """PROTOCOL §8, 1: four batches of 64 an epoch miss 1 % of the leaves three times with 0.99^768 = 0.00044."""
     lost = set(draw(named("lost"), 400, INVENTORY.total_leaves))
     lost = set(sorted(lost)[: INVENTORY.total_leaves // 100])
     assert len(lost) == 102  # of 10,240

@@ -11,14 +11,14 @@ import pytest
 
 from hippy.errors import ProtocolError
 from hippy.ids import Root
-from hippy.proofs.paths import SIBLINGS_MAX, fold_leaf, leads_to_root, leaf_length, path_node
+from hippy.proofs.paths import SIBLINGS_MAX, fold_leaf, leads_to_root, leaf_length, path_hasher
 from hippy.proofs.ranges import fold, prove
 from hippy.proofs.tree import LEAF_BYTES, leaf_count, piece_root, top_of
 from tests.proofs.audit_world import EDGES, named, piece_of
 from tests.reference import merkle
 from tests.vectors.outside import read_vectors
 
-NODE_HASH = path_node()
+HASHER = path_hasher()
 
 
 def rfc_6962_node(children: bytes) -> bytes:
@@ -35,7 +35,7 @@ def test_every_leaf_of_small_trees_leads_to_the_top() -> None:
         for leaf in range(total):
             siblings = prove(hashes, leaf, 1)
             assert siblings == merkle.path_of(leaf, hashes)
-            assert fold_leaf(hashes[leaf], leaf, total, b"".join(siblings), NODE_HASH) == top_of(hashes)
+            assert fold_leaf(hashes[leaf], leaf, total, b"".join(siblings), HASHER.node) == top_of(hashes)
 
 
 def test_it_folds_as_ranges_do_whatever_the_path() -> None:
@@ -49,7 +49,7 @@ def test_it_folds_as_ranges_do_whatever_the_path() -> None:
 
 
 def fold_joined(hashes: list[bytes], leaf: int, total: int, siblings: list[bytes]) -> bytes:
-    return fold_leaf(hashes[0], leaf, total, b"".join(siblings), NODE_HASH)
+    return fold_leaf(hashes[0], leaf, total, b"".join(siblings), HASHER.node)
 
 
 def outcome(folded: Any, total: int, leaf: int, siblings: list[bytes]) -> bytes | None:
@@ -63,19 +63,19 @@ def outcome(folded: Any, total: int, leaf: int, siblings: list[bytes]) -> bytes 
 @pytest.mark.parametrize(("leaf", "total"), [(-1, 4), (4, 4), (0, 0)])
 def test_a_leaf_outside_the_tree_cannot_be_folded(leaf: int, total: int) -> None:
     with pytest.raises(ProtocolError, match="not in a tree"):
-        fold_leaf(bytes(32), leaf, total, b"", NODE_HASH)
+        fold_leaf(bytes(32), leaf, total, b"", HASHER.node)
 
 
 @pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_leaf_hash_of_another_length_is_refused(length: int) -> None:
     with pytest.raises(ProtocolError, match="leaf's hash"):
-        fold_leaf(bytes(length), 0, 1, b"", NODE_HASH)
+        fold_leaf(bytes(length), 0, 1, b"", HASHER.node)
 
 
 @pytest.mark.parametrize("length", [31, 33, 63, 32 * (SIBLINGS_MAX + 1)])
 def test_a_path_that_is_not_siblings_is_refused(length: int) -> None:
     with pytest.raises(ProtocolError, match="siblings"):
-        fold_leaf(bytes(32), 0, 4, bytes(length), NODE_HASH)
+        fold_leaf(bytes(32), 0, 4, bytes(length), HASHER.node)
 
 
 def test_the_longest_path_is_followed() -> None:
@@ -83,7 +83,7 @@ def test_the_longest_path_is_followed() -> None:
     path = b"".join(named(f"sibling {i}") for i in range(32))
     siblings = [path[at : at + 32] for at in range(0, len(path), 32)]
     last = 2**32 - 1
-    assert fold_leaf(bytes(32), last, 2**32, path, NODE_HASH) == fold([bytes(32)], last, 2**32, siblings)
+    assert fold_leaf(bytes(32), last, 2**32, path, HASHER.node) == fold([bytes(32)], last, 2**32, siblings)
 
 
 def test_rfc_6962_inclusion_vectors_have_their_expected_outcome() -> None:
@@ -124,15 +124,15 @@ def test_every_leaf_leads_to_the_root(length: int) -> None:
     for leaf, digest in enumerate(piece.hashes):
         path = piece.show(leaf).path
         size = leaf_length(length, leaf)
-        assert leads_to_root(piece.root, length, leaf, size, digest, path, NODE_HASH)
-        assert not leads_to_root(piece.root, length, leaf, size - 1, digest, path, NODE_HASH)
-        assert not leads_to_root(piece.root, length, leaf, size, named("other"), path, NODE_HASH)
-        assert not leads_to_root(Root(named("other")), length, leaf, size, digest, path, NODE_HASH)
+        assert leads_to_root(piece.root, length, leaf, size, digest, path, HASHER)
+        assert not leads_to_root(piece.root, length, leaf, size - 1, digest, path, HASHER)
+        assert not leads_to_root(piece.root, length, leaf, size, named("other"), path, HASHER)
+        assert not leads_to_root(Root(named("other")), length, leaf, size, digest, path, HASHER)
 
 
 def test_a_tree_made_up_over_short_leaves_does_not_pass() -> None:
     """Its root is a good one, its leaves are not those that a piece of this length has."""
     hashes = [merkle.leaf_hash(b"a"), merkle.leaf_hash(b"b")]
     root = piece_root(hashes, 2 * LEAF_BYTES)
-    assert not leads_to_root(root, 2 * LEAF_BYTES, 0, 1, hashes[0], hashes[1], NODE_HASH)
-    assert leads_to_root(root, 2 * LEAF_BYTES, 0, LEAF_BYTES, hashes[0], hashes[1], NODE_HASH)  # were it that long
+    assert not leads_to_root(root, 2 * LEAF_BYTES, 0, 1, hashes[0], hashes[1], HASHER)
+    assert leads_to_root(root, 2 * LEAF_BYTES, 0, LEAF_BYTES, hashes[0], hashes[1], HASHER)  # were it that long

@@ -1,4 +1,4 @@
-"""Why pieces are sealed: without it a miner can answer from the pieces of others (PROTOCOL §8.2)."""
+"""Why pieces are sealed: without it a miner can answer from the pieces of others (PROTOCOL §8, 2)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from hippy.proofs.tree import (
     leaf_hashes,
     piece_hasher,
     piece_root,
+    root_hasher,
     root_of,
+    root_over,
     top_of,
 )
 
@@ -147,3 +149,10 @@ def test_an_empty_piece_has_no_tree() -> None:
 def test_leaves_of_another_length_are_refused(length: int) -> None:
     with pytest.raises(ProtocolError, match="2 leaves"):
         piece_root([bytes(32), bytes(32)], length)
+
+
+def test_roots_made_in_a_row_are_those_made_one_by_one() -> None:
+    root = root_hasher()
+    for length in (1, LEAF_BYTES, 256 * LEAF_BYTES, 2**64 - 1, 1):
+        top = keyed(dk("piece-node"), length.to_bytes(8, "little"))
+        assert root(top, length) == root_over(top, length)

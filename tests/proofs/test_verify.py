@@ -1,4 +1,4 @@
-"""A miner passes for the leaves it was asked for and for nothing else (PROTOCOL §8.3, §8.4)."""
+"""A miner passes for the leaves it was asked for and for nothing else (PROTOCOL §8, 3 and 4)."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_release_is_handed_on_as_bytes_of_its_own() -> None:
     assert found.releases == {0: b"release"}
 
 
-# -- Wrong answers (PROTOCOL §8.3)
+# -- Wrong answers (PROTOCOL §8, 3)
 
 
 @quick
@@ -228,7 +228,7 @@ def test_reordered_or_duplicated_entries_are_wrong_where_they_moved(
     assert found == tuple(Verdict.OK if at == place else Verdict.WRONG for at, place in enumerate(chosen))
 
 
-# -- Replays (PROTOCOL §8.4)
+# -- Replays (PROTOCOL §8, 4)
 
 REQUEST = request_for(LEAVES[2:5])
 BODY = answer(REQUEST, honest_entries(REQUEST, PIECES))

@@ -43,6 +43,7 @@ def seed_commit(epoch_secret: bytes) -> bytes:
 
 
 def batch_round(batch: Batch, first_round: int, rounds: int, margin: int) -> int:
+    assert 1 <= margin < rounds
     message = batch.epoch_secret + batch.miner + little_endian(batch.number, 32)
     drawn = int.from_bytes(keyed_hash(domain_key("when"), message)[0:8], "little")
     return first_round + 1 + drawn % (rounds - margin)

@@ -2,7 +2,8 @@
 
 ``python -m tests.vectors.make_audit`` at the top of the repository. The file changes only with the protocol's
 version; tests/proofs/test_audit_vectors.py holds that the reference still makes it, and that hippy agrees with it.
-Each case names its outcome: ``verdicts``, ``protocol`` (malformed) or ``integrity`` (an answer to something else).
+Each case names its outcome: ``verdicts``, ``rounds`` or ``root``, or the error: ``protocol`` (malformed),
+``integrity`` (an answer to something else) or ``usage`` (nothing can be drawn).
 """
 
 from __future__ import annotations
@@ -222,25 +223,46 @@ def derivations() -> list[dict[str, Any]]:
     ]
 
 
+def rounds() -> list[dict[str, Any]]:
+    """The rounds of batches 0 to 3 of BATCH's secret and miner, in epochs that begin with round 1,000."""
+    batches = [replace(BATCH, number=number) for number in range(4)]
+
+    def epoch(count: int, margin: int, outcome: str, **more: Any) -> dict[str, Any]:
+        return {"name": f"{count}, margin {margin}", "outcome": outcome, "rounds": count, "margin": margin, **more}
+
+    return [
+        *(
+            epoch(count, margin, "rounds", drawn=[audit.batch_round(batch, 1_000, count, margin) for batch in batches])
+            for count, margin in [(100, 8), (100, 99), (100, 1), (3, 1), (2, 1)]
+        ),
+        *(epoch(count, margin, "usage") for count, margin in [(100, 0), (100, 100), (1, 0), (1, 1), (0, 0)]),
+    ]
+
+
 def transcripts() -> list[dict[str, Any]]:
     scope = audit.transcript_scope(BATCH.network, BATCH.netuid, BATCH.validator, BATCH.epoch)
     answered = Entry(
         epoch=7, miner=BATCH.miner, batch=2, round=1_042, attempt=0, time=1_795_000_000, outcome=audit.PASS,
-        request_hash=request_hash(), response_hash=named("response hash"), signature=named("signature", 64),
+        request_hash=named("request 2"), response_hash=named("response hash"), signature=named("signature", 64),
         verdicts=(0, 0, 0),
     )  # fmt: skip
     void = (1, 0, named("release"))
     asked = answered.but(response_hash=bytes(32), signature=bytes(64), verdicts=())
+    silent = asked.but(batch=5, outcome=audit.SILENT, request_hash=named("request 5"))
+    again = silent.but(attempt=1, request_hash=named("request 5, attempt 1"))
     never = Entry(7, BATCH.miner, 9, 1_077, 0, 1_795_000_600, audit.UNKNOWN)
     good = [
         answered,
-        answered.but(batch=3, outcome=audit.FAIL, verdicts=(0, 4, 1)),
-        answered.but(batch=4, verdicts=(0, 1, 0), voids=(void,)),
-        asked.but(batch=5, outcome=audit.SILENT),
-        asked.but(batch=5, attempt=1, outcome=audit.FAIL),
-        asked.but(batch=6, epoch=6, attempt=2, outcome=audit.OFFLINE, voids=((63, 1, named("report")),)),
+        answered.but(batch=3, outcome=audit.FAIL, verdicts=(0, 4, 1), request_hash=named("request 3")),
+        answered.but(batch=4, verdicts=(0, 1, 0), voids=(void,), request_hash=named("request 4")),
+        silent,
+        again.but(outcome=audit.FAIL),
+        asked.but(
+            batch=6, epoch=6, attempt=2, outcome=audit.OFFLINE, request_hash=named("request 6"),
+            voids=((63, 1, named("report")),),
+        ),
         never,
-    ]
+    ]  # fmt: skip
     wrong = {
         "a pass with a wrong entry": answered.but(verdicts=(0, 4, 0)),
         "a pass without a response": asked,
@@ -261,6 +283,12 @@ def transcripts() -> list[dict[str, Any]]:
     broken = {name: audit.transcript(scope, [entry]) for name, entry in wrong.items()}
     broken |= {
         "one attempt twice": audit.transcript(scope, [never, never]),
+        "attempts that descend": audit.transcript(scope, [again, silent]),
+        "a batch in two rounds": audit.transcript(scope, [silent, again.but(round=1_043)]),
+        "asked again after its pass": audit.transcript(scope, [answered.but(batch=5), again]),
+        "asked again after its fail": audit.transcript(scope, [silent.but(outcome=audit.FAIL), again]),
+        "one request at two attempts": audit.transcript(scope, [silent, silent.but(attempt=1)]),
+        "one request for two batches": audit.transcript(scope, [silent, silent.but(batch=6)]),
         "a byte behind it": audit.transcript(scope, [never]) + b"\0",
     }
     return [
@@ -281,10 +309,12 @@ def vectors() -> dict[str, Any]:
             "netuid": BATCH.netuid,
             "validator": BATCH.validator.hex(),
             "miner": BATCH.miner.hex(),
+            "epoch_secret": BATCH.epoch_secret.hex(),
         },
         "request": audit.request(BATCH, ASKED).hex(),
         "lengths": {root.hex(): length for root, length in LENGTHS.items()},
         "derivations": derivations(),
+        "rounds": rounds(),
         "responses": [*true_answers(), *wrong_answers(), *malformed_answers(), *foreign_answers()],
         "transcripts": transcripts(),
     }
