@@ -1,4 +1,8 @@
-"""Whose tickets count: the validator permits of the metagraph, asked for as seldom as a miner can afford.
+"""Whose tickets count: validators whose permit and stake the metagraph shows, asked for as seldom as a miner can
+afford.
+
+A permit alone is not enough: on a subnet with few validators the chain gives one to every miner that earned, and
+whoever may issue tickets may fill disks.
 
 An answer is believed for 30 s. A validator that is not in it may be new, so a miss asks again, but at most once
 a second whatever strangers send; so does a failure. One question is under way at a time.
@@ -21,18 +25,19 @@ CHAIN_SECONDS: Final = 10.0
 
 
 class Permits:
-    """The hotkeys with a validator permit, cached."""
+    """The hotkeys with a validator permit and at least ``stake_min_rao``, cached."""
 
-    def __init__(self, chain: Chain, clock: Clock) -> None:
+    def __init__(self, chain: Chain, clock: Clock, *, stake_min_rao: int) -> None:
         self._chain = chain
         self._clock = clock
+        self._stake_min_rao = stake_min_rao
         self._permitted: frozenset[PublicKey] = frozenset()
         self._fresh_until = float("-inf")
         self._ask_again = float("-inf")
         self._asking = asyncio.Lock()
 
     async def has(self, hotkey: PublicKey) -> bool:
-        """Return whether ``hotkey`` holds a validator permit.
+        """Return whether ``hotkey`` holds a validator permit and enough stake.
 
         Raises TemporaryError when the chain does not answer and what we know is old.
         """
@@ -55,5 +60,9 @@ class Permits:
                 metagraph = await self._chain.metagraph()
         except (TemporaryError, TimeoutError):
             return  # an answer that is still fresh serves on; without one the caller says so
-        self._permitted = frozenset(neuron.hotkey for neuron in metagraph.neurons if neuron.validator_permit)
+        self._permitted = frozenset(
+            neuron.hotkey
+            for neuron in metagraph.neurons
+            if neuron.validator_permit and neuron.stake_rao >= self._stake_min_rao
+        )
         self._fresh_until = self._clock.now() + FRESH_SECONDS

@@ -98,10 +98,19 @@ def _check_place(ticket: Ticket, here: Here) -> None:
 class MinerService:
     """One miner's decisions."""
 
-    def __init__(self, identity: Identity, chain: Chain, store: PieceStore, bodies: Budget, clock: Clock) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        chain: Chain,
+        store: PieceStore,
+        bodies: Budget,
+        clock: Clock,
+        *,
+        validator_stake_min_rao: int = 1,
+    ) -> None:
         self._identity = identity
         self._here = Here(chain.network, chain.netuid, identity.public_key)
-        self._permits = Permits(chain, clock)
+        self._permits = Permits(chain, clock, stake_min_rao=validator_stake_min_rao)
         self._store = store
         self._bodies = bodies
         self._clock = clock
@@ -115,7 +124,9 @@ class MinerService:
         check_ticket(upload, self._here, self._clock.now())
         ticket = upload.proof.ticket
         if not await self._permits.has(ticket.validator):
-            raise AuthError(f"{ss58_encode(ticket.validator)} holds no validator permit on this subnet")
+            raise AuthError(
+                f"{ss58_encode(ticket.validator)} may not issue tickets on this subnet: no permit, or too little stake"
+            )
         ticket_id = upload.proof.check(self._here.network)
         known = await self._store.receipt(ticket.root, ticket_id)
         if known is not None:

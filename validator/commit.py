@@ -16,6 +16,7 @@ from hippy.ids import PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
 from hippy.seal import envelope_info, open_envelope
 from hippy.validator.allocation import open_allocation
+from hippy.validator.holdings import remember_holdings
 from hippy.validator.log import CommittedSegment, Home, append
 from hippy.validator.tables import (
     ALLOCATION,
@@ -125,7 +126,9 @@ def commit_segments(txn: Transaction, home: Home, checked: Sequence[CheckedCommi
     Raises ConflictError when an allocation changed since it was checked.
     """
     segments = [segment for each in checked if (segment := _commit(txn, each, now)) is not None]
-    append(txn, home, segments, now)
+    last_seq = append(txn, home, segments, now)
+    for seq, segment in enumerate(segments, last_seq - len(segments) + 1):
+        remember_holdings(txn, segment.record, seq)
 
 
 def _commit(txn: Transaction, checked: CheckedCommit, now: int) -> CommittedSegment | None:

@@ -1,9 +1,9 @@
 """Which miners are there: a handshake with each, again and again, and what follows from it.
 
-Every registered neuron without a validator permit is a miner. :meth:`MinerDirectory.run` greets each of them
-every ``probe_seconds``, many at once and each with its own deadline, so that a stalled miner delays nobody. From
-the last good handshakes follow the signed directory that clients read and the candidates that placement draws
-from.
+Who is a miner, the handshake says: a permit says nothing, for chains give permits to miners that earn. Every
+neuron with an endpoint is greeted every ``probe_seconds``, many at once and each with its own deadline, so that a
+stalled one delays nobody. From the last good handshakes follow the signed directory that clients read and the
+candidates that placement draws from; a neuron without a permit that never answered is listed as a silent miner.
 
 Invariants: a handshake counts only for the endpoint it was made with; a miner counts as live while its last good
 handshake is fresh and no demanded check (:meth:`is_there`) has failed since.
@@ -155,14 +155,18 @@ class MinerDirectory:
         return False
 
     def _miners(self) -> list[Neuron]:
-        return [neuron for neuron in self._metagraph.neurons if not neuron.validator_permit]
+        return [
+            neuron
+            for neuron in self._metagraph.neurons
+            if neuron.hotkey in self._sightings or not (neuron.validator_permit or neuron.hotkey == self._home.hotkey)
+        ]
 
     def _due(self) -> list[Peer]:
-        """Return whom to greet: published miners without a handshake still under way."""
+        """Return whom to greet: published neurons, but us, without a handshake still under way."""
         return [
-            Peer(miner.endpoint, miner.hotkey)
-            for miner in self._miners()
-            if miner.endpoint is not None and miner.hotkey not in self._probing
+            Peer(neuron.endpoint, neuron.hotkey)
+            for neuron in self._metagraph.neurons
+            if neuron.endpoint is not None and neuron.hotkey not in {*self._probing, self._home.hotkey}
         ]
 
     async def _probe(self, peer: Peer) -> None:

@@ -16,7 +16,7 @@ from hippy.identity import Identity
 from hippy.ids import ZERO_ID, MessageId, NetworkId, PublicKey
 from hippy.kv import Reader, Transaction
 from hippy.validator.tables import HEAD, LOG, STORED_BYTES_MAX, get_message, ordered
-from hippy.wire.log import AccountRecord, AllocationClosed, CandidateSet, LogHead, LogRecord
+from hippy.wire.log import AccountRecord, AllocationClosed, CandidateSet, Departure, LogHead, LogRecord
 from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SealEnvelope, SegmentRecord
 
@@ -46,7 +46,7 @@ class CommittedSegment:
     envelopes: tuple[SealEnvelope, ...]
 
 
-Body = AccountRecord | CandidateSet | CommittedSegment | ObjectRow | AllocationClosed
+Body = AccountRecord | CandidateSet | CommittedSegment | ObjectRow | AllocationClosed | Departure
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,11 @@ def _record(home: Home, at: Position, body: Body, now: int) -> LogRecord:
             return blank.model_copy(update={"row": body})
         case AllocationClosed():
             return blank.model_copy(update={"kind": "closed", "closed": body})
+        case Departure():
+            return blank.model_copy(update={"kind": "departure", "departure": body})
 
 
 def _has_its_body(record: LogRecord) -> bool:
-    bodies = ("account", "candidates", "segment", "row", "closed")
+    bodies = ("account", "candidates", "segment", "row", "closed", "departure")
     present = [kind for kind in bodies if getattr(record, kind) is not None]
     return present == [record.kind] and (record.envelopes is not None) == (record.kind == "segment")

@@ -21,7 +21,9 @@ from hippy.transport.client import Peer
 from hippy.validator import allocation as allocations
 from hippy.validator.accounts import check_room, status_of, terms_of
 from hippy.validator.commit import CheckedCommit, EnvelopeKey, check_commit, commit_segments, pending
+from hippy.validator.departures import Departures
 from hippy.validator.directory import MinerDirectory
+from hippy.validator.holdings import without_lost
 from hippy.validator.listing import list_buckets, list_rows
 from hippy.validator.log import Home
 from hippy.validator.objects import CheckedRow, check_row, pair_manifests, read_rows, write_rows
@@ -79,6 +81,7 @@ class Service:
         self._envelope_key = parts.envelope_key
         self._clock = parts.clock
         self._unpaid_quota_bytes = parts.unpaid_quota_bytes
+        self._departures = Departures(parts.home, parts.database)
 
     async def allocate(self, request: AllocateRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/allocate`` (PROTOCOL §3.1); the same segments get the same tickets again."""
@@ -192,7 +195,8 @@ class Service:
 
         def work(reader: Reader) -> bytes:
             found = [get_segment(reader, segment_id) for segment_id in request.segment_ids]
-            return SegmentsAnswer(segments=tuple(record for record in found if record is not None)).encode()
+            records = (without_lost(reader, record) for record in found if record is not None)
+            return SegmentsAnswer(segments=tuple(records)).encode()
 
         return await self._database.read(work)
 
@@ -202,10 +206,11 @@ class Service:
         return await self._database.read(lambda reader: status_of(reader, terms).encode())
 
     async def sweep(self) -> None:
-        """Close allocations that were not committed in time, and forget old answers."""
+        """Close allocations that were not committed in time, forget old answers, and note who left the subnet."""
         now = self._now()
         await _until_done(self._database, lambda txn: allocations.close_due(txn, self._home, now, SWEEP_MAX))
         await _until_done(self._database, lambda txn: forget_answers(txn, now, SWEEP_MAX))
+        await self._departures.look(self._directory.metagraph, now)
 
     async def admit(self, sender: PublicKey) -> None:
         """Check that the sender has an account here.

@@ -12,6 +12,9 @@ key                                           value
 ``alloc/`` segment                            :class:`Allocation`
 ``due/`` upload_by ‖ segment                  nothing: when the allocation is looked at
 ``seg/`` segment, ``env/`` segment            segment-record; :class:`Envelopes`
+``hold/`` miner ‖ segment ‖ u8 index          u64, seq of the record since when the miner holds the piece
+``lost/`` segment ‖ u8 index                  the miner that held it
+``gone/`` miner                               u64, seq of the departure whose pieces are still being marked
 ``own/`` segment                              account of the committed segment
 ``row/`` name key, ``dead/`` name key         row id ‖ object-row: the live one, or the deletion that ended it
 ``man/`` row id                               encrypted manifest
@@ -54,6 +57,9 @@ ALLOCATION: Final = b"alloc/"
 DUE: Final = b"due/"
 SEGMENT: Final = b"seg/"
 ENVELOPES: Final = b"env/"
+HOLDING: Final = b"hold/"
+LOST: Final = b"lost/"
+GONE: Final = b"gone/"
 OWNER: Final = b"own/"
 LIVE: Final = b"row/"
 DEAD: Final = b"dead/"

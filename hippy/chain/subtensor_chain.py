@@ -36,6 +36,12 @@ from hippy.ids import NetworkId, PublicKey
 
 log = logging.getLogger("hippy.chain")
 
+BEHIND_SECONDS_MAX: Final = 5.0
+"""How far our clock may be behind a block that was made just now."""
+
+AHEAD_BLOCKS_MAX: Final = 3
+"""How many blocks' time the newest block may be old when we ask."""
+
 STALL_BLOCKS: Final = 20
 """A stream that tells of no block for this many blocks' time is given up."""
 
@@ -67,12 +73,14 @@ async def open_subtensor_chain(
 ) -> AsyncIterator[SubtensorChain]:
     """Connect and read what does not change; ``signer`` None is a reader.
 
-    Raises TemporaryError when no endpoint answers, ConfigError when there is no such subnet.
+    Raises TemporaryError when no endpoint answers, ConfigError when there is no such subnet or our clock is wrong.
     """
     async with open_subtensor(
         network, fallback_endpoints=fallback_endpoints, make_substrate=make_substrate
     ) as subtensor:
         facts = await _read_facts(subtensor, netuid)
+        if not network.loopback:  # a development chain may have any time it likes
+            await _check_clock(subtensor, facts.block_seconds, clock)
         yield SubtensorChain(subtensor, facts, signer=signer, clock=clock, local=network.loopback)
 
 
@@ -86,6 +94,21 @@ async def _read_facts(subtensor: Subtensor, netuid: int) -> Facts:
         counts_epochs=await _find(subtensor, _SUBTENSOR, "SubnetEpochIndex", [netuid]) is not None,
         has_pulses=bool(await _find(subtensor, "Drand", "LastStoredRound", [])),
     )
+
+
+async def _check_clock(subtensor: Subtensor, block_seconds: float, clock: Clock) -> None:
+    """Compare our clock with the newest block's time, which is up to some blocks old.
+
+    Requests are good for ten seconds (PROTOCOL §1), so a wrong clock locks a node out without a word.
+    Raises ConfigError.
+    """
+    milliseconds = await subtensor.query("Timestamp", "Now")
+    ahead_seconds = clock.now() - int(milliseconds) / 1000
+    if not -BEHIND_SECONDS_MAX <= ahead_seconds <= AHEAD_BLOCKS_MAX * block_seconds + BEHIND_SECONDS_MAX:
+        raise ConfigError(
+            f"this machine's clock and the chain's newest block are {abs(ahead_seconds):.0f} s apart",
+            hint="synchronise the clock (NTP); if it is right, the endpoint's node lags behind: name another",
+        )
 
 
 async def _find(subtensor: Subtensor, pallet: str, item: str, params: Sequence[int]) -> object:

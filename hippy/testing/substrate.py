@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from ipaddress import ip_address
@@ -86,6 +86,9 @@ class MemoryChain:
     stores_pulses: bool = True
     counts_epochs: bool = True
     """Whether the runtime has SubnetEpochIndex."""
+
+    now_seconds: Callable[[], float] = lambda: 0.0
+    """The time that the newest block tells."""
 
     reachable: bool = True
     block: int = FIRST_BLOCK
@@ -228,6 +231,7 @@ class MemoryChain:
             "LastEpochBlock": self.block - self.block % self.tempo,
             "PendingEpochAt": 0,
             "BlocksSinceLastStep": self.block % self.tempo,
+            "Now": round(self.now_seconds() * 1000),
             "LastStoredRound": self.block * PULSES_PER_BLOCK if self.stores_pulses else 0,
         }
         if self.counts_epochs:

@@ -53,6 +53,17 @@ class AllocationClosed(Message):
     upload_by: Seconds
 
 
+class Departure(Message):
+    """A miner that the metagraph no longer shows: every piece it held before this record is lost (PROTOCOL §5.1).
+
+    ``block`` is the metagraph's. A hotkey that registers again starts with no pieces.
+    """
+
+    TYPE = "departure"
+    hotkey: Key
+    block: Count
+
+
 class LogRecord(Message):
     """One step of a registry; exactly one body field is present, the one ``kind`` names."""
 
@@ -62,13 +73,14 @@ class LogRecord(Message):
     seq: Count
     prev: Message32
     time: Seconds
-    kind: Literal["account", "candidates", "segment", "row", "closed"]
+    kind: Literal["account", "candidates", "segment", "row", "closed", "departure"]
     account: AccountRecord | None = None
     candidates: CandidateSet | None = None
     segment: SegmentRecord | None = None
     envelopes: Annotated[tuple[SealEnvelope, ...], Field(max_length=3)] | None = None
     row: ObjectRow | None = None
     closed: AllocationClosed | None = None
+    departure: Departure | None = None
 
 
 class LogHead(SignedMessage):

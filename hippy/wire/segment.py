@@ -182,7 +182,7 @@ class SegmentRecord(Message):
     """A committed segment, as the registry keeps it and anybody may read it.
 
     ``placement_round`` and ``candidates_seq`` name the beacon round and the log record of the candidate set
-    from which the holders were drawn.
+    from which the holders were drawn. Pieces that are lost have no holding, and all can be.
     """
 
     TYPE = "segment-record"
@@ -193,7 +193,7 @@ class SegmentRecord(Message):
     committed_time: Seconds
     placement_round: Count
     candidates_seq: Count
-    holdings: Holdings
+    holdings: Annotated[tuple[Holding, ...], Field(max_length=255)]
 
     @property
     def segment_id(self) -> SegmentId:

@@ -24,6 +24,7 @@ from hippy.testing.clock import VirtualClock
 from hippy.testing.substrate import Fault, MemoryChain
 
 LOOPBACK = BittensorNetwork("ws://127.0.0.1:9944", loopback=True)
+REMOTE = BittensorNetwork("wss://chain.example:443", loopback=False)
 HOTKEY = Identity.from_seed(b"\x05" * 32)
 HERE = Endpoint("127.0.3.4", 4100)
 
@@ -256,3 +257,22 @@ async def test_an_endpoint_that_cannot_be_meant_is_none(memory: MemoryChain) -> 
     memory.neuron(1).axon = {"ip": 0x7F000101, "port": 0, "ip_type": 4}
     async with opened(memory) as chain:
         assert (await chain.metagraph()).neurons[1].endpoint is None
+
+
+@pytest.mark.parametrize("ahead_seconds", [-5, 0, 40])
+async def test_a_clock_that_agrees_with_the_newest_block_is_fine(memory: MemoryChain, ahead_seconds: float) -> None:
+    clock = VirtualClock()
+    memory.now_seconds = lambda: clock.now() - ahead_seconds
+    async with open_subtensor_chain(REMOTE, 7, signer=None, clock=clock, make_substrate=memory.substrate) as chain:
+        assert not chain.is_local
+
+
+@pytest.mark.parametrize("ahead_seconds", [-6, 42, 86_400])
+async def test_a_wrong_clock_is_told_at_the_start(memory: MemoryChain, ahead_seconds: float) -> None:
+    clock = VirtualClock()
+    memory.now_seconds = lambda: clock.now() - ahead_seconds
+    with pytest.raises(ConfigError, match=f"{abs(ahead_seconds)} s apart"):
+        async with open_subtensor_chain(REMOTE, 7, signer=None, clock=clock, make_substrate=memory.substrate):
+            pass
+    async with opened(memory, clock):
+        pass  # a chain on this machine may have any time

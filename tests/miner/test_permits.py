@@ -40,7 +40,7 @@ def chain(world: World) -> CountingChain:
 
 @pytest.fixture
 def permits(world: World, chain: Any) -> Permits:
-    return Permits(chain, world.clock)
+    return Permits(chain, world.clock, stake_min_rao=9)
 
 
 async def test_validator_has_a_permit_and_a_miner_or_stranger_has_none(permits: Permits) -> None:
@@ -61,10 +61,17 @@ async def test_answer_is_believed_for_half_a_minute(permits: Permits, world: Wor
 
 async def test_new_validator_is_found_at_the_next_question(permits: Permits, world: World) -> None:
     assert not await permits.has(OTHER.public_key)
-    await world.chain.register(OTHER.public_key, OTHER.public_key, validator_permit=True, stake_rao=1)
+    await world.chain.register(OTHER.public_key, OTHER.public_key, validator_permit=True, stake_rao=9)
     assert not await permits.has(OTHER.public_key)
     await world.clock.advance(1)
     assert await permits.has(OTHER.public_key)
+
+
+async def test_a_permit_without_enough_stake_does_not_count(permits: Permits, world: World) -> None:
+    """A chain gives permits to miners that earned a little, and who may issue tickets may fill disks."""
+    await world.chain.register(OTHER.public_key, OTHER.public_key, validator_permit=True, stake_rao=8)
+    await world.clock.advance(1)
+    assert not await permits.has(OTHER.public_key)
 
 
 async def test_strangers_make_us_ask_once_a_second(permits: Permits, world: World, chain: CountingChain) -> None:

@@ -69,6 +69,37 @@ async def test_miners_are_in_uid_order_without_the_validator(network: LocalNetwo
     assert [entry.hotkey for entry in directory.entries()] == [each.identity.public_key for each in network.miners]
 
 
+async def test_a_miner_with_a_permit_is_a_miner_once_it_says_so(
+    network: LocalNetwork, directory: MinerDirectory
+) -> None:
+    """Chains give permits to whoever earns, while fewer validators than places have stake."""
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        earner = network.miners[0].identity.public_key
+        neuron = (await chain.metagraph()).by_hotkey(earner)
+        assert neuron is not None
+        assert neuron.endpoint is not None
+        await chain.deregister(earner)
+        await chain.register(earner, neuron.coldkey, validator_permit=True, stake_rao=1)
+    await network.miners[0].publish(network.directory, neuron.endpoint)
+    await directory.refresh()
+    assert earner not in {entry.hotkey for entry in directory.entries()}  # it may be a validator for all we know
+    assert await directory.is_there(Peer(neuron.endpoint, earner))
+    assert {entry.hotkey: entry.state for entry in directory.entries()}[earner] == "live"
+
+
+async def test_a_new_hotkey_on_a_uid_starts_unknown(network: LocalNetwork, directory: MinerDirectory) -> None:
+    await greet_all(directory)
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        old = (await chain.metagraph()).neurons[1]
+        await chain.deregister(old.hotkey)
+        newcomer = VALIDATOR.from_seed(b"w" * 32).public_key
+        assert await chain.register(newcomer, newcomer, validator_permit=False, stake_rao=0) == old.uid
+    await directory.refresh()
+    entry = next(entry for entry in directory.entries() if entry.uid == old.uid)
+    assert (entry.hotkey, entry.state, entry.capacity_bytes) == (newcomer, "unpublished", 0)
+    assert old.hotkey not in {each.hotkey for each in directory.entries()}
+
+
 async def test_unknown_miner_is_unpublished_and_a_stranger_to_us_silent(
     network: LocalNetwork, directory: MinerDirectory
 ) -> None:

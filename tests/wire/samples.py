@@ -8,7 +8,7 @@ from hippy.endpoint import Endpoint
 from hippy.identity import Identity
 from hippy.ids import MessageId, NetworkId, PublicKey, Root, SegmentId
 from hippy.wire.canonical import Message
-from hippy.wire.log import AccountRecord, AllocationClosed, Candidate, CandidateSet, LogHead, LogRecord
+from hippy.wire.log import AccountRecord, AllocationClosed, Candidate, CandidateSet, Departure, LogHead, LogRecord
 from hippy.wire.node import AccountStatus, Directory, EncryptionKey, Hello, MinerEntry
 from hippy.wire.object import (
     BucketsAnswer,
@@ -137,6 +137,7 @@ CANDIDATE: Final = Candidate(hotkey=MINER.public_key, coldkey=PublicKey(b"c" * 3
 ACCOUNT_RECORD: Final = AccountRecord(account=ACCOUNT.public_key, pay_class="canary", quota_bytes=1)
 CANDIDATES: Final = CandidateSet(candidates=(CANDIDATE,))
 CLOSED: Final = AllocationClosed(segment_id=SegmentId(b"s" * 32), upload_by=TIME)
+DEPARTURE: Final = Departure(hotkey=MINER.public_key, block=1_000)
 
 MESSAGES: Final[list[Message]] = [
     Hello(
@@ -195,6 +196,7 @@ MESSAGES: Final[list[Message]] = [
     CANDIDATE,
     CANDIDATES,
     CLOSED,
+    DEPARTURE,
     LogRecord(
         home=VALIDATOR.public_key,
         term=1,
@@ -208,6 +210,7 @@ MESSAGES: Final[list[Message]] = [
         envelopes=(ENVELOPE,),
         row=ROW,
         closed=CLOSED,
+        departure=DEPARTURE,
     ),
     LogHead(home=VALIDATOR.public_key, netuid=7, term=1, seq=1, head=MessageId(b"h" * 32)).signed(VALIDATOR, NETWORK),
 ]
