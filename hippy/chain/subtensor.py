@@ -21,10 +21,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import bittensor as bt
 from bittensor import BittensorError, ChainError, ExtrinsicResult, RpcConnectionError
+from bittensor.settings import default_archive_endpoints, default_fallback_endpoints, resolve_endpoint
 
 from hippy.chain.network import BittensorNetwork
 from hippy.chain.protocol import Metagraph, Neuron
@@ -115,19 +117,29 @@ async def open_subtensor(
     to the chain.
     """
     fallbacks = None if fallback_endpoints is None else list(fallback_endpoints)
-    subtensor = Subtensor(network.endpoint, fallbacks, make_substrate)
+    subtensor = Subtensor(network.endpoint, make_substrate or partial(sdk_substrate, network.endpoint, fallbacks))
     try:
         yield subtensor
     finally:
         await subtensor.close()
 
 
+def sdk_substrate(network: str, fallback_endpoints: list[str] | None) -> Any:
+    """Return the SDK's own way to a network or endpoint, not connected yet."""
+    name, endpoint = resolve_endpoint(network)
+    fallbacks = default_fallback_endpoints(name) if fallback_endpoints is None else fallback_endpoints
+    return bt.RpcSubstrate(
+        endpoint,
+        fallback_endpoints=[url for url in fallbacks if url != endpoint],
+        archive_endpoints=default_archive_endpoints(name),
+    )
+
+
 class Subtensor:
     """One connection to a chain; see :func:`open_subtensor`."""
 
-    def __init__(self, endpoint: str, fallbacks: list[str] | None, make_substrate: MakeSubstrate | None) -> None:
+    def __init__(self, endpoint: str, make_substrate: MakeSubstrate) -> None:
         self._endpoint = endpoint
-        self._fallbacks = fallbacks
         self._make_substrate = make_substrate
         self._client: bt.Client | None = None
         self._substrate: Any = None
@@ -284,9 +296,8 @@ class Subtensor:
             return self._client
 
     async def _connect(self) -> tuple[bt.Client, Any]:
-        made = None if self._make_substrate is None else self._make_substrate()
-        client = bt.Client(self._endpoint, substrate=made, fallback_endpoints=self._fallbacks)
-        substrate = client._substrate if made is None else made
+        substrate = self._make_substrate()
+        client = bt.Client(self._endpoint, substrate=substrate)
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await substrate.connect()  # not the client's connect, which also loads what only displays need
@@ -325,7 +336,7 @@ def _neuron(found: Any) -> Neuron | None:
     try:
         hotkey, coldkey = ss58_decode(found.hotkey), ss58_decode(found.coldkey)
     except ProtocolError as error:
-        log.warning("uid %d is left out: %s", found.uid, error)
+        log.debug("uid %d is left out: %s", found.uid, error)  # the owner's uid of some subnets; not ours to mend
         return None
     return Neuron(
         uid=found.uid,

@@ -14,6 +14,7 @@ pytest.importorskip("bittensor")
 
 from hippy.chain.fate import LOOKUP_BLOCKS
 from hippy.chain.network import BittensorNetwork
+from hippy.chain.subtensor import sdk_substrate
 from hippy.chain.subtensor_chain import SubtensorChain, open_subtensor_chain
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
@@ -276,3 +277,16 @@ async def test_a_wrong_clock_is_told_at_the_start(memory: MemoryChain, ahead_sec
             pass
     async with opened(memory, clock):
         pass  # a chain on this machine may have any time
+
+
+@pytest.mark.parametrize("network", ["finney", "test"])
+def test_public_networks_are_reached_by_name_with_the_sdks_fallbacks(network: str) -> None:
+    substrate = sdk_substrate(network, None)
+    assert substrate.endpoint.startswith("wss://")
+    assert substrate.endpoint not in substrate.fallback_endpoints
+    assert sdk_substrate(network, []).fallback_endpoints == []
+
+
+def test_fallbacks_of_our_own_replace_the_sdks() -> None:
+    substrate = sdk_substrate("ws://127.0.0.1:1", ["ws://127.0.0.1:2", "ws://127.0.0.1:1"])
+    assert (substrate.endpoint, substrate.fallback_endpoints) == ("ws://127.0.0.1:1", ["ws://127.0.0.1:2"])
