@@ -142,16 +142,50 @@ def load_keyfile(path: Path) -> Identity:
 
     Raises ConfigError when it is missing, unreadable, encrypted or no keyfile.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(KEYFILE_BYTES_MAX)
-    except OSError as error:
-        raise ConfigError(f"cannot read the keyfile {path}: {error.strerror}") from None
+    data = _read_keyfile(path)
     if bittensor_core.keyfile_data_is_encrypted(data):
         raise ConfigError(
             f"the keyfile {path} is encrypted",
             hint="a server needs an unencrypted hotkey; the coldkey stays elsewhere",
         )
+    return _deserialized(data, path)
+
+
+def is_encrypted(path: Path) -> bool:
+    """Return whether a keyfile is under a password.
+
+    Raises ConfigError when it cannot be read.
+    """
+    return bool(bittensor_core.keyfile_data_is_encrypted(_read_keyfile(path)))
+
+
+def load_encrypted_keyfile(path: Path, password: str) -> Identity:
+    """Read a keyfile that is under a password, as the chain SDK keeps coldkeys; the library takes some 3 s for it.
+
+    Raises AuthError for another password, ConfigError for what is no encrypted keyfile. No error repeats the password.
+    """
+    data = _read_keyfile(path)
+    if not bittensor_core.keyfile_data_is_encrypted(data):
+        raise ConfigError(f"the keyfile {path} is not encrypted")
+    try:
+        opened = bytes(bittensor_core.decrypt_keyfile_data(data, password))
+    except bittensor_core.WrongPasswordError:
+        raise AuthError(f"the password does not open the keyfile {path}") from None
+    except (ValueError, bittensor_core.KeyfileError):
+        raise ConfigError(f"the encrypted keyfile {path} is damaged") from None
+    return _deserialized(opened, path)
+
+
+def _read_keyfile(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(KEYFILE_BYTES_MAX)
+    except OSError as error:
+        raise ConfigError(f"cannot read the keyfile {path}: {error.strerror}") from None
+
+
+def _deserialized(data: bytes, path: Path) -> Identity:
+    """Return the key that an unencrypted keyfile holds; ``path`` is for the errors."""
     try:
         keypair = bittensor_core.deserialize_keypair_from_keyfile_data(data)
         keypair.sign(b"")  # a file of the public half loads too, and would fail at the first signature

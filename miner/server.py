@@ -21,13 +21,14 @@ from typing import Final
 
 from aiohttp import web
 
-from hippy.chain.open import open_chain
+from hippy.chain.joining import joined_chain
 from hippy.chain.protocol import Chain
+from hippy.chain.publish import publish
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.erasure.geometry import PIECE_LENGTH_MAX
-from hippy.errors import ConfigError, HippyError, ProtocolError, TemporaryError, TooLargeError
-from hippy.identity import Identity, load_keyfile
+from hippy.errors import HippyError, ProtocolError, TemporaryError, TooLargeError
+from hippy.identity import Identity
 from hippy.ids import Root, id_from_hex
 from hippy.miner.bodies import receive, send
 from hippy.miner.bounds import Budget, Turns
@@ -146,11 +147,17 @@ def _number(text: str) -> int:
 
 
 def build_miner(
-    identity: Identity, chain: Chain, store: PieceStore, clock: Clock, *, body_bytes_in_flight_max: int
+    identity: Identity,
+    chain: Chain,
+    store: PieceStore,
+    clock: Clock,
+    *,
+    body_bytes_in_flight_max: int,
+    validator_stake_min_rao: int = 1,
 ) -> web.Application:
     """Return the miner's application, ready to be served."""
     bodies = Budget(body_bytes_in_flight_max, "bytes of uploads")
-    service = MinerService(identity, chain, store, bodies, clock)
+    service = MinerService(identity, chain, store, bodies, clock, validator_stake_min_rao=validator_stake_min_rao)
     pieces = Pieces(service, store, Guard(identity.public_key, clock, NonceWindow()))
     desk = HelloDesk(identity, "miner", chain.network, chain.netuid, clock, space=store.space)
     return build_app([desk.route(), *pieces.routes()])
@@ -162,20 +169,23 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
     ``ready`` is told the endpoint once it is served and published. Raises ConfigError for a setting, key,
     network or disk that cannot be used, AuthError when the hotkey is not registered.
     """
-    identity = await asyncio.to_thread(load_keyfile, settings.hotkey_file)
     async with (
-        open_chain(settings.network, settings.netuid, identity=identity, clock=clock) as chain,
+        joined_chain(settings, clock) as node,
         open_store(
             settings.data_dir,
             capacity_bytes=settings.capacity_bytes,
             disk_reserve_bytes=settings.disk_reserve_bytes,
         ) as store,
     ):
-        if chain.netuid != settings.netuid:
-            raise ConfigError(f"{settings.network} has subnet {chain.netuid}, the settings say {settings.netuid}")
-        limit = settings.body_bytes_in_flight_max
-        app = build_miner(identity, chain, store, clock, body_bytes_in_flight_max=limit)
+        app = build_miner(
+            node.identity,
+            node.chain,
+            store,
+            clock,
+            body_bytes_in_flight_max=settings.body_bytes_in_flight_max,
+            validator_stake_min_rao=settings.stake_min_rao(local=node.chain.is_local),
+        )
         async with serving(app, settings.host, settings.port) as endpoint:
-            await chain.publish_endpoint(endpoint)
+            await publish(node.chain, settings.published(endpoint), clock)
             ready(endpoint)
             await asyncio.Event().wait()

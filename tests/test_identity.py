@@ -19,6 +19,8 @@ from hippy.errors import AuthError, ConfigError, ProtocolError, UsageError
 from hippy.identity import (
     KEYFILE_BYTES_MAX,
     Identity,
+    is_encrypted,
+    load_encrypted_keyfile,
     load_keyfile,
     new_phrase,
     save_keyfile,
@@ -28,6 +30,7 @@ from hippy.identity import (
     verify,
     write_secret,
 )
+from tests.chain.vault import PASSWORD, locked_keyfile, vault
 
 quick = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -272,6 +275,44 @@ class TestKeyfiles:
         assert "lonely" not in "".join(traceback.format_exception(caught.value))
 
 
+class TestEncryptedKeyfiles:
+    def test_password_opens_it(self, tmp_path: Path) -> None:
+        (tmp_path / "cold").write_bytes(locked_keyfile(ALICE))
+        assert is_encrypted(tmp_path / "cold")
+        loaded = load_encrypted_keyfile(tmp_path / "cold", PASSWORD)
+        assert verify(ALICE.public_key, b"m", loaded.sign(b"m"))
+
+    @pytest.mark.parametrize("password", ["", "hunter2", PASSWORD + " "])
+    def test_other_password_does_not_and_is_not_repeated(self, tmp_path: Path, password: str) -> None:
+        (tmp_path / "cold").write_bytes(locked_keyfile(ALICE))
+        with pytest.raises(AuthError, match="the password does not open") as caught:
+            load_encrypted_keyfile(tmp_path / "cold", password)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.slow
+    def test_damaged_one_is_a_config_error(self, tmp_path: Path) -> None:
+        (tmp_path / "cold").write_bytes(b"$NACLshort")
+        with pytest.raises(ConfigError, match="is damaged"):
+            load_encrypted_keyfile(tmp_path / "cold", PASSWORD)
+
+    def test_password_around_what_is_no_key_is_a_config_error(self, tmp_path: Path) -> None:
+        (tmp_path / "cold").write_bytes(vault(json.dumps({"ss58Address": ALICE.ss58}).encode()))
+        with pytest.raises(ConfigError, match="not a keyfile with a secret key"):
+            load_encrypted_keyfile(tmp_path / "cold", PASSWORD)
+
+    def test_unencrypted_one_is_told_apart(self, tmp_path: Path) -> None:
+        save_keyfile(ALICE, tmp_path / "hot")
+        assert not is_encrypted(tmp_path / "hot")
+        with pytest.raises(ConfigError, match="is not encrypted"):
+            load_encrypted_keyfile(tmp_path / "hot", PASSWORD)
+
+    def test_missing_one_is_a_config_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="cannot read the keyfile"):
+            is_encrypted(tmp_path / "none")
+        with pytest.raises(ConfigError, match="cannot read the keyfile"):
+            load_encrypted_keyfile(tmp_path / "none", PASSWORD)
+
+
 class TestWallets:
     """The chain SDK reads our files and we read its own."""
 
@@ -300,6 +341,12 @@ class TestWallets:
         with pytest.raises(ConfigError, match="is encrypted") as caught:
             load_keyfile(tmp_path / "cold")
         assert caught.value.hint
+
+    @pytest.mark.slow
+    def test_we_read_the_encrypted_coldkey_of_the_chain_sdk(self, sdk: Any, tmp_path: Path) -> None:
+        keyfile = sdk.keyfiles.Keyfile(str(tmp_path / "cold"), name="cold")
+        keyfile.set_keypair(sdk.sp_core.Keypair.create_from_seed(SEED), encrypt=True, password=PASSWORD)
+        assert load_encrypted_keyfile(tmp_path / "cold", PASSWORD).public_key == ALICE.public_key
 
     def test_chain_sdk_makes_the_same_key_of_a_phrase(self, sdk: Any) -> None:
         phrase = new_phrase()

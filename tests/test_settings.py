@@ -1,15 +1,16 @@
-"""Settings: the environment wins over the file, and every fault is named."""
+"""Settings: options win over the environment, that wins over the file, and every fault is named."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import Field
 
+from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError
-from hippy.settings import SETTINGS_BYTES_MAX, NodeSettings, load_settings
+from hippy.settings import FALLBACK_ENDPOINTS_MAX, SETTINGS_BYTES_MAX, NodeSettings, load_settings
 
 
 class DemoSettings(NodeSettings):
@@ -28,10 +29,10 @@ def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"HIPPY_{name.upper()}", raising=False)
 
 
-def load(tmp_path: Path, text: str) -> DemoSettings:
+def load(tmp_path: Path, text: str, **options: object) -> DemoSettings:
     path = tmp_path / "node.toml"
     path.write_text(text)
-    return load_settings(DemoSettings, path)
+    return load_settings(DemoSettings, path, options)
 
 
 def test_file_is_read_and_the_rest_has_defaults(tmp_path: Path) -> None:
@@ -51,6 +52,84 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_environment_supplies_what_the_file_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIPPY_NETWORK", "local:other")
     assert load(tmp_path, GOOD.split("\n", 1)[1]).network == "local:other"
+
+
+def test_options_win_over_the_environment_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPY_NETWORK", "finney")
+    monkeypatch.setenv("HIPPY_PORT", "5000")
+    settings = load(tmp_path, GOOD, network="test", netuid=9)
+    assert (settings.network, settings.netuid, settings.port) == ("test", 9, 5000)
+
+
+def test_settings_made_directly_are_what_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPY_PORT", "5000")
+    settings = DemoSettings(network="finney", hotkey_file=Path("hotkey"), data_dir=Path("data"))
+    assert settings.port == 0
+
+
+class TestHotkey:
+    """A hotkey is named by a file or by a wallet, and the source that wins chooses how."""
+
+    BASE = 'network = "finney"\ndata_dir = "data"\n'
+    WALLET = BASE + 'wallet_name = "hippy"\nwallet_hotkey = "m1"\nwallet_path = "wallets"\n'
+
+    @staticmethod
+    def named(settings: NodeSettings) -> tuple[Path | None, str | None, str | None, Path | None]:
+        return settings.hotkey_file, settings.wallet_name, settings.wallet_hotkey, settings.wallet_path
+
+    def test_wallet_names_it_as_well_as_a_file(self, tmp_path: Path) -> None:
+        assert self.named(load(tmp_path, self.WALLET)) == (None, "hippy", "m1", Path("wallets"))
+        assert self.named(load(tmp_path, GOOD)) == (Path("hotkey"), None, None, None)
+
+    @pytest.mark.parametrize("field", ["wallet_name", "wallet_hotkey", "wallet_path"])
+    def test_both_are_a_fault(self, tmp_path: Path, field: str) -> None:
+        with pytest.raises(ConfigError, match=f"hotkey_file: .*{field} names the hotkey too"):
+            load(tmp_path, GOOD + f'{field} = "x"\n')
+
+    @pytest.mark.parametrize("text", ["", 'wallet_hotkey = "m1"\n', 'wallet_path = "wallets"\n'])
+    def test_neither_is_a_fault(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(ConfigError, match=r"hotkey_file: .*nothing names the hotkey"):
+            load(tmp_path, self.BASE + text)
+
+    def test_option_that_names_a_wallet_takes_the_place_of_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HIPPY_HOTKEY_FILE", "other")
+        assert self.named(load(tmp_path, GOOD, wallet_name="hippy")) == (None, "hippy", None, None)
+
+    def test_environment_that_names_a_file_takes_the_place_of_a_wallet(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HIPPY_HOTKEY_FILE", "other")
+        assert self.named(load(tmp_path, self.WALLET)) == (Path("other"), None, None, None)
+
+    def test_option_chooses_another_hotkey_of_the_wallet(self, tmp_path: Path) -> None:
+        assert self.named(load(tmp_path, self.WALLET, wallet_hotkey="m2"))[1:3] == ("hippy", "m2")
+
+
+class TestFallbackEndpoints:
+    def test_unless_set_they_are_the_sdks(self, tmp_path: Path) -> None:
+        assert load(tmp_path, GOOD).fallback_endpoints is None
+
+    def test_some_and_none_may_be_set(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        urls = ("wss://one.example:443", "ws://127.0.0.1:9944")
+        assert load(tmp_path, GOOD + f"fallback_endpoints = {list(urls)}\n").fallback_endpoints == urls
+        assert load(tmp_path, GOOD + "fallback_endpoints = []\n").fallback_endpoints == ()
+        monkeypatch.setenv("HIPPY_FALLBACK_ENDPOINTS", '["wss://two.example"]')
+        assert load(tmp_path, GOOD).fallback_endpoints == ("wss://two.example",)
+
+    @pytest.mark.parametrize(
+        "url", ["finney", "https://hunter2.example", "wss://", "wss://[hunter2", "ws://a:99999", "wss://u:hunter2@a"]
+    )
+    def test_what_is_no_endpoint_is_named_but_not_repeated(self, tmp_path: Path, url: str) -> None:
+        with pytest.raises(ConfigError, match=r"fallback_endpoints\.1: .*wss://HOST:PORT") as caught:
+            load(tmp_path, GOOD + f'fallback_endpoints = ["wss://one.example", "{url}"]\n')
+        assert "hunter2" not in caught.value.message
+
+    def test_too_many_are_a_fault(self, tmp_path: Path) -> None:
+        urls = ["wss://one.example"] * (FALLBACK_ENDPOINTS_MAX + 1)
+        with pytest.raises(ConfigError, match="fallback_endpoints"):
+            load(tmp_path, GOOD + f"fallback_endpoints = {urls}\n")
 
 
 def test_dotenv_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +201,15 @@ def test_missing_file_directory_and_huge_file_are_config_errors(tmp_path: Path) 
 def test_settings_are_frozen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load(tmp_path, GOOD).port = 1  # type: ignore[misc]
+
+
+def test_what_is_published_is_where_the_node_listens_unless_told_otherwise(tmp_path: Path) -> None:
+    bound = Endpoint("10.0.0.5", 4100)
+
+    def settings(**more: Any) -> NodeSettings:
+        return NodeSettings(network="finney", hotkey_file=tmp_path, data_dir=tmp_path, host="10.0.0.5", **more)
+
+    assert settings().published(bound) == bound
+    behind = settings(publish_host="203.0.113.5", publish_port=80)
+    assert (behind.published_host, behind.published(bound)) == ("203.0.113.5", Endpoint("203.0.113.5", 80))
+    assert settings(publish_host="2001:db8::5").published(bound) == Endpoint("2001:db8::5", 4100)

@@ -15,12 +15,13 @@ from typing import Final, TypeVar
 
 from aiohttp import web
 
-from hippy.chain.open import open_chain
+from hippy.chain.joining import joined_chain
 from hippy.chain.protocol import Chain
+from hippy.chain.publish import publish
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, TemporaryError
-from hippy.identity import load_keyfile, ss58_encode
+from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
 from hippy.kv import Database, open_database
 from hippy.transport.client import open_http
@@ -28,6 +29,7 @@ from hippy.transport.hello import HelloDesk
 from hippy.transport.server import Guard, Route, build_app, read_body, serving
 from hippy.validator.accounts import apply_accounts
 from hippy.validator.directory import MinerDirectory
+from hippy.validator.holdings import index_holdings
 from hippy.validator.keys import encryption_key, load_secrets
 from hippy.validator.log import Home
 from hippy.validator.planner import Planner
@@ -180,22 +182,21 @@ async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Cal
     async with (
         _opened(settings, clock) as node,
         serving(build_app(node.routes), settings.host, settings.port) as endpoint,
+        asyncio.TaskGroup() as tasks,
     ):
-        await node.chain.publish_endpoint(endpoint)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(node.directory.run())
-            tasks.create_task(_sweep(node.service, clock))
-            ready(endpoint)
+        tasks.create_task(node.directory.run())  # before publishing, which may take the chain a while
+        tasks.create_task(_sweep(node.service, clock))
+        await publish(node.chain, settings.published(endpoint), clock)
+        ready(endpoint)
 
 
 @asynccontextmanager
 async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_Node]:
-    identity, secrets = load_keyfile(settings.hotkey_file), load_secrets(settings.data_dir)
     async with AsyncExitStack() as stack:
-        chain = await stack.enter_async_context(
-            open_chain(settings.network, settings.netuid, identity=identity, clock=clock)
-        )
-        await _check_subnet(chain, settings, identity.public_key)
+        joined = await stack.enter_async_context(joined_chain(settings, clock))
+        identity, chain = joined.identity, joined.chain
+        await _check_permit(chain, identity.public_key)
+        secrets = load_secrets(settings.data_dir)
         home = Home(identity, chain.network, chain.netuid)
         database = await stack.enter_async_context(open_database(settings.data_dir / "registry"))
         await _prepare(database, home, settings, int(clock.now()))
@@ -226,15 +227,13 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
         yield _Node(chain, service, directory, [desk.route(), *Routes(service, directory, guard).routes()])
 
 
-async def _check_subnet(chain: Chain, settings: ValidatorSettings, hotkey: PublicKey) -> None:
-    """Raises ConfigError unless our hotkey may be a validator of the subnet the settings name."""
-    if chain.netuid != settings.netuid:
-        raise ConfigError(f"the settings name subnet {settings.netuid}, the chain has subnet {chain.netuid}")
+async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
+    """Raises ConfigError unless our hotkey may be a validator of the subnet."""
     neuron = (await chain.metagraph()).by_hotkey(hotkey)
     if neuron is None or not neuron.validator_permit:
         raise ConfigError(
             f"the hotkey {ss58_encode(hotkey)} has no validator permit on subnet {chain.netuid}",
-            hint="register it and give it stake, or check hotkey_file",
+            hint="register it and give it stake, or check which hotkey the settings name",
         )
 
 
@@ -242,6 +241,7 @@ async def _prepare(database: Database, home: Home, settings: ValidatorSettings, 
     """Make sure the database is ours, and apply the accounts of the settings."""
     records = [account.record() for account in settings.accounts]
     await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
+    await database.transact(index_holdings)
     await database.transact(lambda txn: apply_accounts(txn, home, records, now))
 
 

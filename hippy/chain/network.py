@@ -2,7 +2,8 @@
 
 ``local:DIR`` is a network on one machine (hippy.chain.local). ``finney`` and ``test`` are Bittensor's, reached where
 its SDK says; ``ws://…`` and ``wss://…`` name a chain by its endpoint. A chain whose endpoint is a loopback address is
-somebody's own: there, and on local networks, nodes may publish private addresses.
+somebody's own, unless it turns out to be a node of mainnet: there, and on local networks, nodes may publish private
+addresses.
 
 Example::
 
@@ -67,7 +68,7 @@ def _host(url: str) -> str:
     except ValueError:
         host = None
     if not host or parts.username is not None or parts.password is not None:
-        raise ConfigError(f"{url!r} is not the endpoint of a chain", hint=_HINT)
+        raise ConfigError("this network is not the endpoint of a chain", hint=_HINT)  # it may hold a provider's key
     return host
 
 

@@ -67,10 +67,7 @@ async def _open_bittensor(
     try:
         from hippy.chain.subtensor_chain import open_subtensor_chain
     except ImportError as error:
-        raise ConfigError(
-            f"Bittensor networks need the chain's SDK, and {error.name} is not installed",
-            hint="pip install 'hippy-net[miner]' or 'hippy-net[validator]'",
-        ) from error
+        raise sdk_is_missing(error) from error
     async with (
         open_subtensor_chain(
             network,
@@ -83,6 +80,14 @@ async def _open_bittensor(
         open_cached(chain, clock) as cached,
     ):
         yield cached
+
+
+def sdk_is_missing(error: ImportError) -> ConfigError:
+    """Return what to say when the chain's SDK cannot be imported."""
+    return ConfigError(
+        f"Bittensor networks need the chain's SDK, and {error.name} is not installed",
+        hint="pip install 'hippy-net[miner]' or 'hippy-net[validator]'",
+    )
 
 
 def substrate_factory(network: BittensorNetwork, environment: Mapping[str, str] = os.environ) -> MakeSubstrate | None:

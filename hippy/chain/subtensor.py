@@ -26,7 +26,12 @@ from typing import Any, Final, Protocol, TypeVar
 
 import bittensor as bt
 from bittensor import BittensorError, ChainError, ExtrinsicResult, RpcConnectionError
-from bittensor.settings import default_archive_endpoints, default_fallback_endpoints, resolve_endpoint
+from bittensor.settings import (
+    FINNEY_GENESIS_HASH,
+    default_archive_endpoints,
+    default_fallback_endpoints,
+    resolve_endpoint,
+)
 
 from hippy.chain.network import BittensorNetwork
 from hippy.chain.protocol import Metagraph, Neuron
@@ -52,6 +57,9 @@ ERA_BLOCKS: Final = 16
 
 PORT_PROTOCOL: Final = 4
 """What the chain keeps beside an endpoint as its protocol: TCP, by the SDK's custom."""
+
+FINNEY_GENESIS: Final = raw_bytes(FINNEY_GENESIS_HASH)
+"""The network id of Bittensor's mainnet."""
 
 _LINK_ERRORS: Final = (RpcConnectionError, bt.ConnectionNotReady, OSError, TimeoutError)
 

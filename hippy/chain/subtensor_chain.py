@@ -26,7 +26,7 @@ from hippy.chain.beacon import Beacon, BlockBeacon, PulseBeacon
 from hippy.chain.fate import look_up
 from hippy.chain.network import BittensorNetwork
 from hippy.chain.protocol import Metagraph, Neuron
-from hippy.chain.subtensor import DoubtError, MakeSubstrate, Prepared, Signer, Subtensor, open_subtensor
+from hippy.chain.subtensor import FINNEY_GENESIS, DoubtError, MakeSubstrate, Prepared, Signer, Subtensor, open_subtensor
 from hippy.chain.weights import check_weights
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
@@ -79,9 +79,10 @@ async def open_subtensor_chain(
         network, fallback_endpoints=fallback_endpoints, make_substrate=make_substrate
     ) as subtensor:
         facts = await _read_facts(subtensor, netuid)
-        if not network.loopback:  # a development chain may have any time it likes
+        local = network.loopback and facts.network != FINNEY_GENESIS  # one's own node of mainnet is mainnet
+        if not local:  # a development chain may have any time it likes
             await _check_clock(subtensor, facts.block_seconds, clock)
-        yield SubtensorChain(subtensor, facts, signer=signer, clock=clock, local=network.loopback)
+        yield SubtensorChain(subtensor, facts, signer=signer, clock=clock, local=local)
 
 
 async def _read_facts(subtensor: Subtensor, netuid: int) -> Facts:
@@ -142,7 +143,7 @@ class SubtensorChain:
 
     @property
     def is_local(self) -> bool:
-        """Whether the chain's endpoint is this machine, so that private addresses are fine."""
+        """Whether the chain is a development chain on this machine, so that private addresses are fine."""
         return self._local
 
     async def metagraph(self) -> Metagraph:

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("hippy.cli.doctor", "Check this installation and say what to do."),
     "miner": ("hippy.cli.node", "Run a miner."),
     "validator": ("hippy.cli.node", "Run a validator."),
+    "chain": ("hippy.cli.chain", "Register a node on a Bittensor network; look at a subnet."),
 }
 """Command → module that holds it, and its line in ``hippy --help``; modules are imported on use."""
 

@@ -1,4 +1,7 @@
-"""``hippy miner run`` and ``hippy validator run``."""
+"""``hippy miner run`` and ``hippy validator run``.
+
+Options that name a network or a wallet win over the environment, which wins over the settings file.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+from hippy.cli.network_options import network_options, wallet_options
 
 if TYPE_CHECKING:
     from hippy.clock import Clock
@@ -34,24 +39,34 @@ def validator() -> None:
 
 @miner.command("run")
 @_config
+@network_options(required=False)
+@wallet_options(required=False)
 @_with_parent
-def miner_run(config: Path, with_parent: bool) -> None:
-    """Serve pieces until stopped."""
+def miner_run(config: Path, with_parent: bool, **options: Any) -> None:
+    """Serve pieces until stopped.
+
+    Options win over HIPPY_<SETTING> in the environment, which wins over the settings file.
+    """
     from hippy.miner.server import run_miner
     from hippy.miner.settings import MinerSettings
 
-    _serve(MinerSettings, run_miner, config, with_parent=with_parent)
+    _serve(MinerSettings, run_miner, config, options, with_parent=with_parent)
 
 
 @validator.command("run")
 @_config
+@network_options(required=False)
+@wallet_options(required=False)
 @_with_parent
-def validator_run(config: Path, with_parent: bool) -> None:
-    """Keep the registry until stopped."""
+def validator_run(config: Path, with_parent: bool, **options: Any) -> None:
+    """Keep the registry until stopped.
+
+    Options win over HIPPY_<SETTING> in the environment, which wins over the settings file.
+    """
     from hippy.validator.server import run_validator
     from hippy.validator.settings import ValidatorSettings
 
-    _serve(ValidatorSettings, run_validator, config, with_parent=with_parent)
+    _serve(ValidatorSettings, run_validator, config, options, with_parent=with_parent)
 
 
 class _RunNode(Protocol[S_contra]):
@@ -62,12 +77,13 @@ class _RunNode(Protocol[S_contra]):
     ) -> Coroutine[Any, Any, None]: ...
 
 
-def _serve(kind: type[S], run_node: _RunNode[S], config: Path, *, with_parent: bool) -> None:
+def _serve(kind: type[S], run_node: _RunNode[S], config: Path, options: dict[str, Any], *, with_parent: bool) -> None:
     from hippy.cli.running import run_daemon
     from hippy.clock import SystemClock
     from hippy.settings import load_settings
 
-    settings = load_settings(kind, config)
+    given = {field: value for field, value in options.items() if value is not None}
+    settings = load_settings(kind, config, given)
     _log_to_stderr(settings.log_level)
     run_daemon(run_node(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
 

@@ -14,7 +14,7 @@ pytest.importorskip("bittensor")
 
 from hippy.chain.fate import LOOKUP_BLOCKS
 from hippy.chain.network import BittensorNetwork
-from hippy.chain.subtensor import sdk_substrate
+from hippy.chain.subtensor import FINNEY_GENESIS, sdk_substrate
 from hippy.chain.subtensor_chain import SubtensorChain, open_subtensor_chain
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
@@ -22,7 +22,7 @@ from hippy.errors import AuthError, ConfigError, RateLimitedError, TemporaryErro
 from hippy.identity import Identity
 from hippy.testing.chain_contract import key
 from hippy.testing.clock import VirtualClock
-from hippy.testing.substrate import Fault, MemoryChain
+from hippy.testing.substrate import Fault, MemoryChain, MemorySubstrate
 
 LOOPBACK = BittensorNetwork("ws://127.0.0.1:9944", loopback=True)
 REMOTE = BittensorNetwork("wss://chain.example:443", loopback=False)
@@ -290,3 +290,16 @@ def test_public_networks_are_reached_by_name_with_the_sdks_fallbacks(network: st
 def test_fallbacks_of_our_own_replace_the_sdks() -> None:
     substrate = sdk_substrate("ws://127.0.0.1:1", ["ws://127.0.0.1:2", "ws://127.0.0.1:1"])
     assert (substrate.endpoint, substrate.fallback_endpoints) == ("ws://127.0.0.1:1", ["ws://127.0.0.1:2"])
+
+
+async def test_a_node_of_mainnet_on_this_machine_is_mainnet(memory: MemoryChain) -> None:
+    class Mainnet(MemorySubstrate):
+        async def block_hash(self, block: int | None = None) -> str:
+            return f"0x{FINNEY_GENESIS.hex()}" if block == 0 else await super().block_hash(block)
+
+    clock = VirtualClock()
+    memory.now_seconds = clock.now
+    async with open_subtensor_chain(
+        LOOPBACK, 7, signer=None, clock=clock, make_substrate=lambda: Mainnet(memory)
+    ) as chain:
+        assert not chain.is_local

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hippy.chain.publish import PAUSE_SECONDS_MIN
 from hippy.endpoint import Endpoint
 from hippy.errors import AuthError, ConfigError, IntegrityError, NotFoundError, ProtocolError, RateLimitedError
 from hippy.identity import save_keyfile
@@ -18,6 +20,7 @@ from hippy.miner.server import run_miner
 from hippy.miner.settings import MinerSettings
 from hippy.proofs.ranges import parse_range, verify_range
 from hippy.proofs.tree import LEAF_BYTES, root_of
+from hippy.testing.clock import VirtualClock
 from hippy.transport.client import Peer, open_http
 from hippy.transport.hello import shake_hands
 from tests.miner.world import ACCOUNT, LARGE, MIB, MINER, NETUID, NETWORK, OTHER, World, grant, piece, put, ticket
@@ -147,6 +150,47 @@ async def test_running_miner_has_published_its_endpoint(world: World, tmp_path: 
         assert neuron.endpoint == peer.endpoint
 
 
+MEMORY: list[Any] = []
+
+
+def substrate(endpoint: str) -> Any:
+    """What HIPPY_CHAIN_SUBSTRATE names here."""
+    return MEMORY[-1].substrate()
+
+
+async def test_miner_on_a_bittensor_chain_waits_until_its_endpoint_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bittensor", reason="the chain SDK is not installed (extra: miner or validator)")
+    from hippy.testing.substrate import MemoryChain
+
+    memory, clock = MemoryChain(netuid=NETUID, serving_rate_limit=50), VirtualClock()
+    memory.register(MINER.public_key, OTHER.public_key, permit=False, stake_rao=0)
+    memory.neuron(0).axon_block = memory.block
+    MEMORY.append(memory)
+    monkeypatch.setenv("HIPPY_CHAIN_SUBSTRATE", f"{__name__}:substrate")
+    wallet = tmp_path / "wallets" / "hippy"
+    save_keyfile(MINER, wallet / "hotkeys" / "default")
+    save_keyfile(OTHER, wallet / "coldkey")  # on a chain of this machine's own nobody minds
+    chosen = settings(tmp_path, wallet / "hotkeys" / "default").model_copy(
+        update={"network": "ws://127.0.0.1:1", "host": "127.0.1.1"}
+    )
+    ready: list[Endpoint] = []
+    task = asyncio.create_task(run_miner(chosen, clock=clock, ready=ready.append))
+    async with asyncio.timeout(10):
+        while not memory.submitted:  # noqa: ASYNC110 - real threads load the key and open the store
+            await asyncio.sleep(0.001)
+    await clock.advance(PAUSE_SECONDS_MIN - 1)
+    assert (ready, len(memory.submitted)) == ([], 1)
+    memory.block += 50
+    await clock.advance(1)
+    assert [endpoint.host for endpoint in ready] == ["127.0.1.1"]
+    assert memory.neuron(0).axon is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_hotkey_that_is_not_registered_cannot_run(world: World, tmp_path: Path) -> None:
     save_keyfile(OTHER, tmp_path / "hotkey")
     with pytest.raises(AuthError):
@@ -157,3 +201,14 @@ async def test_settings_for_another_subnet_are_refused(world: World, tmp_path: P
     save_keyfile(MINER, tmp_path / "hotkey")
     with pytest.raises(ConfigError, match="subnet 7"):
         await run_miner(settings(tmp_path, tmp_path / "hotkey", netuid=8), clock=world.clock, ready=lambda _: None)
+
+
+async def test_coldkey_beside_the_hotkey_keeps_a_miner_from_starting(tmp_path: Path) -> None:
+    wallet = tmp_path / "wallets" / "hippy"
+    save_keyfile(MINER, wallet / "hotkeys" / "default")
+    save_keyfile(OTHER, wallet / "coldkey")
+    chosen = settings(tmp_path, wallet / "hotkeys" / "default").model_copy(
+        update={"network": "finney", "host": "8.8.8.8"}
+    )
+    with pytest.raises(ConfigError, match="unencrypted coldkey"):
+        await run_miner(chosen, clock=VirtualClock(), ready=lambda _: None)

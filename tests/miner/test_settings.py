@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hippy.errors import ConfigError
-from hippy.miner.settings import MinerSettings
+from hippy.miner.settings import VALIDATOR_STAKE_MIN_RAO, MinerSettings
 from hippy.settings import load_settings
 
 BASE = 'network = "local:net"\nhotkey_file = "hotkey"\ndata_dir = "data"\n'
@@ -37,3 +37,18 @@ def test_reserve_and_upload_memory_have_defaults(tmp_path: Path) -> None:
 def test_impossible_setting_is_named(tmp_path: Path, more: str, field: str) -> None:
     with pytest.raises(ConfigError, match=field):
         load(tmp_path, more)
+
+
+def test_tickets_need_stake_on_public_networks_and_any_on_local_ones(tmp_path: Path) -> None:
+    def settings(stake: int | None) -> MinerSettings:
+        return MinerSettings(
+            network="finney",
+            hotkey_file=tmp_path,
+            data_dir=tmp_path,
+            capacity_bytes=1,
+            validator_stake_min_rao=stake,
+        )
+
+    assert settings(None).stake_min_rao(local=True) == 1
+    assert settings(None).stake_min_rao(local=False) == VALIDATOR_STAKE_MIN_RAO == 10**12
+    assert settings(7).stake_min_rao(local=True) == settings(7).stake_min_rao(local=False) == 7

@@ -260,6 +260,18 @@ async def test_wrong_subnet_and_foreign_database_do_not_start(network: LocalNetw
             pytest.fail("it started")
 
 
+async def test_private_address_and_coldkey_do_not_start_on_a_public_network(network: LocalNetwork) -> None:
+    with pytest.raises(ConfigError, match="not a public address"):
+        async with network.validator(network="finney"):
+            pytest.fail("it started")
+    hotkey_file = network.directory / "wallet" / "hotkeys" / "default"
+    save_keyfile(STRANGER, hotkey_file)
+    save_keyfile(STRANGER, hotkey_file.parents[1] / "coldkey")
+    with pytest.raises(ConfigError, match="unencrypted coldkey"):
+        async with network.validator(network="finney", host="8.8.8.8", hotkey_file=hotkey_file):
+            pytest.fail("it started")
+
+
 async def test_published_endpoint_is_where_it_answers(network: LocalNetwork, client: Client) -> None:
     async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
         neuron = (await chain.metagraph()).neurons[0]
