@@ -5,7 +5,8 @@ A permit alone is not enough: on a subnet with few validators the chain gives on
 whoever may issue tickets may fill disks.
 
 An answer is believed for 30 s. A validator that is not in it may be new, so a miss asks again, but at most once
-a second whatever strangers send; so does a failure. One question is under way at a time.
+a second whatever strangers send; so does a failure. One question is under way at a time. On Bittensor's networks the
+chain that is asked is a cached one, which learns of new validators once an epoch.
 """
 
 from __future__ import annotations

@@ -62,13 +62,20 @@ class PulseBeacon:
         newest = await self.newest()
         if round_number > newest:
             raise BeaconNotYet(f"round {round_number} of the beacon is not stored yet")
+        if round_number < await self._oldest():
+            raise TemporaryError(f"the chain no longer keeps round {round_number} of the beacon")
         for each in range(round_number, min(newest, round_number + MISSED_ROUNDS_MAX) + 1):
             pulse = await self._source.query("Drand", "Pulses", [each])
             if pulse is not None:
                 return _randomness(pulse)
-        raise TemporaryError(
-            f"the chain keeps no beacon near round {round_number}", hint="it is too old, or drand is away"
-        )
+        raise TemporaryError(f"the chain keeps no beacon near round {round_number}")
+
+    async def _oldest(self) -> int:
+        """Return the oldest round that is stored; below it nobody can tell what was missed from what was deleted."""
+        try:
+            return int(await self._source.query("Drand", "OldestStoredRound") or 0)
+        except NotImplementedError:
+            return 0
 
 
 class BlockBeacon:

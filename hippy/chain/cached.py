@@ -1,10 +1,10 @@
 """A chain that is asked seldom: what changes once an epoch is read once an epoch, and old answers tide over outages.
 
 It wraps any Chain and is one. Nodes ask for the metagraph with every ticket and every handshake; a remote node should
-answer that once an epoch. The metagraph is read again when an epoch has begun (a task waits for it), after our own
-endpoint changed, and, while the chain does not answer, served as it was for ``STALE_SECONDS``. A round's beacon
-never changes and is kept; newest block, epoch and round may be ``TIP_SECONDS`` old. What is written goes straight to
-the chain.
+answer that once an epoch. The metagraph is read again when an epoch has begun (a task waits for it) and after our own
+endpoint changed; while the chain does not answer or hangs, it is served as it was for ``STALE_SECONDS``. A round's
+beacon never changes and is kept; newest block, epoch and round may be ``TIP_SECONDS`` old. What is written goes
+straight to the chain.
 
 So a node learns of new neurons, permits and endpoints within an epoch.
 
@@ -26,7 +26,7 @@ from typing import Final
 from hippy.chain.protocol import Chain, Metagraph
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
-from hippy.errors import TemporaryError
+from hippy.errors import HippyError, TemporaryError
 from hippy.ids import NetworkId
 
 log = logging.getLogger("hippy.chain")
@@ -40,6 +40,9 @@ FRESH_SECONDS: Final = 1.5 * 3600.0
 
 TIP_SECONDS: Final = 3.0
 """A quarter of mainnet's blocks; one round of drand."""
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long somebody who has an old answer waits for a new one; a chain that hangs must not make the storage hang."""
 
 RETRY_SECONDS: Final = 12.0
 """Between two attempts to read while the chain is away."""
@@ -57,6 +60,7 @@ async def open_cached(chain: Chain, clock: Clock) -> AsyncIterator[CachedChain]:
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+        await cached.stop()
 
 
 class CachedChain:
@@ -69,7 +73,8 @@ class CachedChain:
         self._is_fresh = False
         self._read_time = float("-inf")
         self._retry_time = float("-inf")
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[HippyError | None] | None = None
+        self._forgotten = 0
         self._rounds: OrderedDict[int, bytes] = OrderedDict()
         self._tips: dict[str, tuple[float, int]] = {}
 
@@ -93,43 +98,65 @@ class CachedChain:
         while True:
             try:
                 await self._chain.wait_for_epoch()
-            except TemporaryError as error:
-                log.warning("the chain is away: %s", error)
+            except Exception as error:  # noqa: BLE001 - the top of a supervised task: it has to go on watching
+                log.warning("the chain cannot be watched: %s: %s", type(error).__name__, error)
                 await self._clock.sleep(RETRY_SECONDS)
             self._forget()
 
+    async def stop(self) -> None:
+        """End a read that is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
     async def metagraph(self) -> Metagraph:
-        """Return the metagraph of this epoch; an older one while the chain does not answer.
+        """Return the metagraph of this epoch; an older one while the chain does not answer, or takes long to.
 
         Raises TemporaryError when it does not answer and what we have is too old.
         """
-        async with self._reading:
-            if self._is_due():
-                await self._read()
-            if self._metagraph is None or self._age() >= STALE_SECONDS:
-                raise TemporaryError("the chain does not answer, and what it said last is too old")
-            return self._metagraph
+        failure = await self._read_if_due()
+        if self._metagraph is None or self._age() >= STALE_SECONDS:
+            raise failure or TemporaryError("the chain does not answer, and what it said last is too old")
+        return self._metagraph
 
-    def _is_due(self) -> bool:
+    async def _read_if_due(self) -> HippyError | None:
+        """Read when what we have is old; return why that failed.
+
+        All who ask share one read, which goes on when one of them is cancelled. Who has an old answer waits only
+        so long.
+        """
         is_old = not self._is_fresh or self._age() >= FRESH_SECONDS
-        return is_old and self._clock.now() >= self._retry_time
+        if not is_old or self._clock.now() < self._retry_time:
+            return None
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        reading = self._reading
+        if self._metagraph is None or self._age() >= STALE_SECONDS:
+            return await asyncio.shield(reading)
+        patience = asyncio.create_task(self._clock.sleep(PATIENCE_SECONDS))
+        try:
+            await asyncio.wait({reading, patience}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            patience.cancel()
+        return None
+
+    async def _read(self) -> HippyError | None:
+        before = self._forgotten
+        try:
+            self._metagraph = await self._chain.metagraph()
+        except HippyError as error:
+            self._retry_time = self._clock.now() + RETRY_SECONDS
+            log.warning("the metagraph stays as it was: %s", error)
+            return error
+        finally:
+            self._reading = None
+        self._read_time = self._clock.now()
+        self._is_fresh = before == self._forgotten  # an epoch that began meanwhile makes the answer old
+        return None
 
     def _age(self) -> float:
         """Seconds since the metagraph was read."""
         return self._clock.now() - self._read_time
-
-    async def _read(self) -> None:
-        self._is_fresh = True  # before asking: an epoch that begins meanwhile makes the answer old
-        try:
-            self._metagraph = await self._chain.metagraph()
-        except TemporaryError as error:
-            self._is_fresh = False
-            self._retry_time = self._clock.now() + RETRY_SECONDS
-            if self._metagraph is None:
-                raise
-            log.warning("the metagraph stays as it was: %s", error)
-        else:
-            self._read_time = self._clock.now()
 
     async def current_block(self) -> int:
         """Return the newest block number."""
@@ -163,13 +190,14 @@ class CachedChain:
         return epoch
 
     def _forget(self) -> None:
+        self._forgotten += 1
         self._is_fresh = False
         self._tips.clear()
 
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey."""
         await self._chain.publish_endpoint(endpoint)
-        self._is_fresh = False
+        self._forget()
 
     async def set_weights(self, weights: Mapping[int, float]) -> None:
         """Set our weights."""
@@ -182,6 +210,8 @@ class CachedChain:
     async def _tip(self, name: str, ask: Callable[[], Awaitable[int]]) -> int:
         read_time, value = self._tips.get(name, (float("-inf"), 0))
         if self._clock.now() >= read_time + TIP_SECONDS:
+            before = self._forgotten
             value = await ask()
-            self._tips[name] = self._clock.now(), value
+            if before == self._forgotten:
+                self._tips[name] = self._clock.now(), value
         return value

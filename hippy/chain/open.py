@@ -2,8 +2,8 @@
 
 Bittensor's SDK is heavy (0.7 s, 57 MB) and an extra of the package, so it is imported only for its networks.
 ``HIPPY_CHAIN_SUBSTRATE=module:factory`` replaces the SDK's way to a chain: the factory gets the endpoint and returns
-a ``bittensor.Substrate``. It is for runtimes that the SDK does not fit and for tests, and refused on Bittensor's own
-networks, where whoever can set it could show a node any chain.
+a ``bittensor.Substrate``. It is for runtimes that the SDK does not fit and for tests, and refused for every chain that
+is not on this machine, where whoever can set it could show a node any chain.
 """
 
 from __future__ import annotations
@@ -98,8 +98,11 @@ def substrate_factory(network: BittensorNetwork, environment: Mapping[str, str] 
     name = environment.get(SUBSTRATE_VARIABLE)
     if not name:
         return None
-    if network.is_public:
-        raise ConfigError(f"{SUBSTRATE_VARIABLE} is refused on {network.endpoint}", hint=f"unset {SUBSTRATE_VARIABLE}")
+    if not network.loopback:
+        raise ConfigError(
+            f"{SUBSTRATE_VARIABLE} is for chains on this machine and refused for others",
+            hint=f"unset {SUBSTRATE_VARIABLE}",
+        )
     module, _, factory = name.partition(":")
     try:
         return partial(getattr(importlib.import_module(module), factory), network.endpoint)

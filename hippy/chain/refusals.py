@@ -2,7 +2,7 @@
 
 The codes are the values of ``bittensor.ErrorCode`` as of 11.3; hippy.chain.subtensor passes them on as text, and a
 test holds this table complete. A code that is new, ``internal`` or ``unknown`` says nothing about whether the
-chain did what was asked: see :func:`is_final`.
+chain did what was asked, and for transactions no code alone does: see :func:`is_final`.
 
 Example::
 
@@ -51,6 +51,18 @@ CODES: Final = frozenset(_MEANINGS)
 
 _SAYS_NOTHING: Final = frozenset({"internal", "unknown"})
 
+_REFUSED_BEFORE_THE_POOL: Final = frozenset(
+    {
+        *("Payment", "Stale", "BadProof", "BadSigner", "Call", "AncientBirthBlock"),
+        *("StakeAmountTooLow", "NotEnoughBalanceToStake", "SubnetNotExists", "HotKeyAccountNotExists"),
+        *("RateLimitExceeded", "InsufficientLiquidity", "HotKeyNotRegisteredInNetwork", "InvalidIpAddress"),
+        *("ServingRateLimitExceeded", "InvalidPort", "InvalidRevealRound", "InputLengthsUnequal"),
+        *("HotKeyNotRegisteredInSubNet", "ColdkeySwapAnnounced", "ColdkeySwapDisputed"),
+    }
+)
+"""Names under which a node refuses a transaction when it is handed in: the SDK's CUSTOM_TRANSACTION_ERRORS and
+INVALID_TRANSACTION_ERRORS, less what may be said of one that is in the pool already (usurped, dropped, imported)."""
+
 
 def refusal(code: str, message: str) -> HippyError:
     """Return the error to raise for a code of the SDK and the sentence it came with."""
@@ -58,6 +70,11 @@ def refusal(code: str, message: str) -> HippyError:
     return kind(f"the chain: {message}", hint=hint)
 
 
-def is_final(code: str) -> bool:
-    """Return whether the chain has said no for certain, so that nothing was done and nothing need be looked up."""
-    return code in CODES - _SAYS_NOTHING
+def is_final(code: str, name: str | None, *, is_included: bool) -> bool:
+    """Return whether a transaction has failed for certain, so that nothing was done and nothing need be looked up.
+
+    ``name`` is the runtime's or the pool's own name of the error, ``is_included`` whether a block has it, failed. Codes
+    alone prove nothing: the SDK also reads them out of a node's words, and a node that says "rate limit exceeded" may
+    mean our questions about a transaction that is long done.
+    """
+    return (is_included and code in CODES - _SAYS_NOTHING) or name in _REFUSED_BEFORE_THE_POOL

@@ -4,7 +4,7 @@ Example::
 
     async with open_subtensor(parse_network("finney")) as subtensor:
         print(await registration_cost_rao(subtensor, 64))
-        uid = await register(subtensor, 64, hotkey, coldkey, SystemClock())
+        uid = await register(subtensor, 64, hotkey, coldkey, SystemClock(), cost_max_rao=10**9)
 """
 
 from __future__ import annotations
@@ -32,14 +32,23 @@ async def registration_cost_rao(subtensor: Subtensor, netuid: int) -> int:
     return int(cost)
 
 
-async def register(subtensor: Subtensor, netuid: int, hotkey: PublicKey, coldkey: Signer, clock: Clock) -> int:
+async def register(
+    subtensor: Subtensor, netuid: int, hotkey: PublicKey, coldkey: Signer, clock: Clock, *, cost_max_rao: int
+) -> int:
     """Register ``hotkey``, paid by ``coldkey``, and return its uid.
 
-    Raises ConflictError when it is registered already, and whatever the chain refuses it for.
+    The price is looked at just before it is paid, and may still rise until the transaction is in a block. Raises
+    ConflictError when the hotkey is registered already or the price is above ``cost_max_rao``, and whatever the chain
+    refuses it for.
     """
     uid = await _uid(subtensor, netuid, hotkey)
     if uid is not None:
         raise ConflictError(f"{ss58_encode(hotkey)} is registered on subnet {netuid} already, as uid {uid}")
+    cost_rao = await registration_cost_rao(subtensor, netuid)
+    if cost_rao > cost_max_rao:
+        raise ConflictError(
+            f"registering costs {cost_rao} rao by now, more than the {cost_max_rao} that were agreed to"
+        )
     sent_at = await subtensor.block_number()
 
     async def is_done() -> bool:

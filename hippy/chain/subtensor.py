@@ -149,25 +149,25 @@ class Subtensor:
     def __init__(self, endpoint: str, make_substrate: MakeSubstrate) -> None:
         self._endpoint = endpoint
         self._make_substrate = make_substrate
-        self._client: bt.Client | None = None
-        self._substrate: Any = None
+        self._link: _Link | None = None
         self._connecting = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def block_hash(self, block: int) -> bytes:
         """Return the 32-byte hash of a block."""
-        return raw_bytes(await self._ask(f"the hash of block {block}", lambda: self._substrate.block_hash(block)))
+        return raw_bytes(await self._ask(f"the hash of block {block}", lambda link: link.substrate.block_hash(block)))
 
     async def block_number(self) -> int:
         """Return the number of the newest block."""
-        return int(await self._ask("its newest block", lambda: self._substrate.block_number()))
+        return int(await self._ask("its newest block", lambda link: link.substrate.block_number()))
 
     async def finalized_block_number(self) -> int:
         """Return the number of the newest block that cannot be taken back."""
-        return int(await self._ask("its finalized block", lambda: self._substrate.finalized_block_number()))
+        return int(await self._ask("its finalized block", lambda link: link.substrate.finalized_block_number()))
 
     async def block_seconds(self) -> float:
         """Return the time between two blocks."""
-        return float(await self._ask("its block time", lambda: self._substrate.block_time()))
+        return float(await self._ask("its block time", lambda link: link.substrate.block_time()))
 
     async def query(self, pallet: str, item: str, params: Sequence[Any] = (), *, block: int | None = None) -> Any:
         """Return a storage item's decoded value, now or as it was at a block.
@@ -175,18 +175,20 @@ class Subtensor:
         Raises NotImplementedError when the chain's runtime has no such item.
         """
 
-        async def read() -> Any:
-            at = None if block is None else await self._substrate.block_hash(block)
-            return await self._substrate.query(pallet, item, list(params), block_hash=at)
+        async def read(link: _Link) -> Any:
+            at = None if block is None else await link.substrate.block_hash(block)
+            return await link.substrate.query(pallet, item, list(params), block_hash=at)
 
         try:
             return await self._ask(f"{pallet}.{item}", read)
-        except ValueError as error:  # the SDK's StorageFunctionNotFound has no public name
-            raise NotImplementedError(f"this chain's runtime has no {pallet}.{item}") from error
+        except ValueError as error:
+            if str(error).startswith("storage function"):  # the SDK's StorageFunctionNotFound has no public name
+                raise NotImplementedError(f"this chain's runtime has no {pallet}.{item}") from error
+            raise ProtocolError(f"the chain's {pallet}.{item} cannot be read: {error}") from error
 
     async def metagraph(self, netuid: int) -> Metagraph | None:
         """Return a subnet's neurons as they are now, in one runtime call; None when there is no such subnet."""
-        found = await self._ask("its metagraph", lambda: self._sdk.subnets.metagraph(netuid, commitments=False))
+        found = await self._ask("its metagraph", lambda link: link.client.subnets.metagraph(netuid, commitments=False))
         if found is None:
             return None
         neurons = (_neuron(each) for each in found.neurons)
@@ -197,8 +199,8 @@ class Subtensor:
 
         Raises TemporaryError when they end, or when none comes for ``stall_seconds``.
         """
-        client = await self._connected()
-        headers: Any = client.blocks()  # a generator, whatever its annotation says
+        link = await self._connected()
+        headers: Any = link.client.blocks()  # a generator, whatever its annotation says
         try:
             while True:
                 async with asyncio.timeout(stall_seconds):
@@ -207,7 +209,7 @@ class Subtensor:
                     raise TemporaryError("the chain's node ended the stream of blocks")
                 yield header.number
         except _LINK_ERRORS as error:
-            await self._drop(client)
+            await self._drop(link)
             raise _unreachable("new blocks", error) from error
         except ChainError as error:
             raise refusal(error.code.value, error.message) from error
@@ -229,7 +231,7 @@ class Subtensor:
 
         Raises the chain's refusal when it is certain that nothing was done, DoubtError when it is not.
         """
-        await self._send(lambda: self._substrate.submit(prepared.call, prepared.signer, period=ERA_BLOCKS))
+        await self._send(lambda link: link.substrate.submit(prepared.call, prepared.signer, period=ERA_BLOCKS))
 
     async def send_registration(self, netuid: int, hotkey: PublicKey, coldkey: Signer) -> None:
         """Register a hotkey, paid and signed by its coldkey.
@@ -240,95 +242,127 @@ class Subtensor:
         payer, address = SdkSigner(coldkey), ss58_encode(hotkey)
         if await self._hides():
             intent = bt.BurnedRegister(netuid=netuid, hotkey_ss58=address)
-            await self._send(lambda: self._sdk.execute(intent, payer))
+            await self._send(lambda link: link.client.execute(intent, payer))
         else:
             call = bt.calls.SubtensorModule.burned_register(netuid=netuid, hotkey=address)
-            await self._send(lambda: self._sdk.submit_call(call, payer, period=ERA_BLOCKS))
+            await self._send(lambda link: link.client.submit_call(call, payer, period=ERA_BLOCKS))
 
     async def _hides(self) -> bool:
-        """Whether transactions can be hidden from others until they are included (MevShield)."""
+        """Whether transactions can be hidden from others until they are included (MevShield).
+
+        Raises TemporaryError while a chain that can has no key for it: then nothing goes out in the clear instead.
+        """
         try:
-            return bool(await self.query("MevShield", "NextKey"))
+            key = await self.query("MevShield", "NextKey")
         except NotImplementedError:
             return False
+        if not key:
+            raise TemporaryError("the chain has no key to hide a transaction with just now", hint="try again")
+        return True
 
-    async def _send(self, submit: Callable[[], Awaitable[ExtrinsicResult]]) -> None:
-        client = await self._connected()
+    async def _send(self, submit: Callable[[_Link], Awaitable[ExtrinsicResult]]) -> None:
+        link = await self._connected()
         try:
             async with asyncio.timeout(WRITE_SECONDS):
-                result = await submit()
+                result = await submit(link)
         except ChainError as error:
-            raise _refused(error.code.value, error.message) from error
+            raise _refused(error, is_included=False) from error
         except _LINK_ERRORS as error:
-            await self._drop(client)
+            await self._drop(link)
             raise DoubtError(f"the connection broke while a transaction was under way: {_words(error)}") from error
         if not result.success:
-            code = result.error.code.value if result.error is not None else "unknown"
-            raise _refused(code, result.message)
+            reason = result.error or ChainError(result.message or "no reason was given")
+            raise _refused(reason, is_included=result.block_hash is not None)
 
     async def close(self) -> None:
         """Let go of the connection; the next question would make a new one."""
-        if self._client is not None:
-            await self._drop(self._client)
+        if self._link is not None:
+            await self._drop(self._link)
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _prepare(self, what: str, intent: Any, signer: Signer) -> Prepared:
         sdk_signer = SdkSigner(signer)
-        plan = await self._ask(what, lambda: self._sdk.plan(intent, sdk_signer))
+        plan = await self._ask(what, lambda link: link.client.plan(intent, sdk_signer))
         if plan.violations:
-            raise refusal("policy_violation", f"{what}: {'; '.join(plan.violations)}")
+            raise TemporaryError(f"{what} is not possible now: {'; '.join(plan.violations)}")
         return Prepared(plan.call, sdk_signer)
 
-    @property
-    def _sdk(self) -> bt.Client:
-        assert self._client is not None, "asked only while connected"
-        return self._client
-
-    async def _ask(self, what: str, question: Callable[[], Awaitable[_T]]) -> _T:
+    async def _ask(self, what: str, question: Callable[[_Link], Awaitable[_T]]) -> _T:
         """Return the answer; the errors of connection and chain become ours."""
-        client = await self._connected()
+        link = await self._connected()
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                return await question()
+                return await question(link)
         except ChainError as error:
             raise refusal(error.code.value, f"{what}: {error.message}") from error
         except _LINK_ERRORS as error:
-            await self._drop(client)
+            await self._drop(link)
             raise _unreachable(what, error) from error
         except BittensorError as error:  # the SDK's own checks, before it asks anybody
             raise refusal("invalid_argument", f"{what}: {error}") from error
 
-    async def _connected(self) -> bt.Client:
+    async def _connected(self) -> _Link:
         async with self._connecting:
-            if self._client is None:
-                self._client, self._substrate = await self._connect()
-            return self._client
+            if self._link is None:
+                self._link = await self._connect()
+            return self._link
 
-    async def _connect(self) -> tuple[bt.Client, Any]:
+    async def _connect(self) -> _Link:
         substrate = self._make_substrate()
-        client = bt.Client(self._endpoint, substrate=substrate)
+        link = _Link(bt.Client(self._endpoint, substrate=substrate), substrate)
+        connecting = asyncio.ensure_future(substrate.connect())  # not the client's, which loads what displays need
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                await substrate.connect()  # not the client's connect, which also loads what only displays need
-        except (*_LINK_ERRORS, ChainError) as error:
-            raise _unreachable("a connection", error) from error
-        return client, substrate
+                await asyncio.shield(connecting)
+        except BaseException as error:
+            if not connecting.done():  # cancelled in its middle, the SDK would leave a socket open
+                ending = asyncio.create_task(_close_after(connecting, substrate))
+                self._ending.add(ending)
+                ending.add_done_callback(self._ending.discard)
+            if isinstance(error, (*_LINK_ERRORS, ChainError)):
+                raise _unreachable("a connection", error) from error
+            raise
+        return link
 
-    async def _drop(self, client: bt.Client) -> None:
+    async def _drop(self, link: _Link) -> None:
         """Close a connection that somebody found broken, unless a newer one is in its place."""
-        if self._client is not client:
-            return
-        substrate, self._client, self._substrate = self._substrate, None, None
-        with suppress(*_LINK_ERRORS, ChainError):
-            async with asyncio.timeout(CALL_SECONDS):
-                await substrate.close()
+        if self._link is link:
+            self._link = None
+            await _close(link.substrate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Link:
+    """A connection: what the SDK does over it, and the thing itself. A question keeps to one, whoever drops it."""
+
+    client: bt.Client
+    substrate: Any
+
+
+async def _close(substrate: Any) -> None:
+    with suppress(*_LINK_ERRORS, ChainError):
+        async with asyncio.timeout(CALL_SECONDS):
+            await substrate.close()
+
+
+async def _close_after(connecting: asyncio.Future[Any], substrate: Any) -> None:
+    """Close a connection that nobody waits for any more, once it is made or has failed."""
+    with suppress(*_LINK_ERRORS, ChainError):
+        await connecting
+    await _close(substrate)
 
 
 class DoubtError(Exception):
     """A transaction was sent and nobody can say yet whether it was done."""
 
 
-def _refused(code: str, message: str) -> HippyError | DoubtError:
-    return refusal(code, message) if is_final(code) else DoubtError(message)
+def _refused(error: ChainError, *, is_included: bool) -> HippyError | DoubtError:
+    """Return the refusal of a transaction, or the doubt that it leaves."""
+    if is_final(error.code.value, error.name, is_included=is_included):
+        return refusal(error.code.value, error.message)
+    return DoubtError(error.message)
 
 
 def _unreachable(what: str, error: BaseException) -> TemporaryError:

@@ -68,7 +68,7 @@ def register(
     if not yes:
         click.confirm("Register it?", abort=True, err=True)
     coldkey = _load_coldkey(wallet, locked=locked)
-    uid = run(_register(named, netuid, hotkey, coldkey))
+    uid = run(_register(named, netuid, hotkey, coldkey, cost_rao))
     if as_json:
         told = {"network": network, "netuid": netuid, "uid": uid, "hotkey": ss58_encode(hotkey)}
         print_json({**told, "coldkey": coldkey.ss58, "cost_rao": cost_rao})
@@ -168,13 +168,15 @@ async def _quote(network: BittensorNetwork, netuid: int, hotkey: PublicKey) -> i
     return cost_rao
 
 
-async def _register(network: BittensorNetwork, netuid: int, hotkey: PublicKey, coldkey: Identity) -> int:
+async def _register(
+    network: BittensorNetwork, netuid: int, hotkey: PublicKey, coldkey: Identity, cost_max_rao: int
+) -> int:
     from hippy.clock import SystemClock
 
     async with _connected(network) as subtensor:
         from hippy.chain.registration import register as register_hotkey
 
-        return await register_hotkey(subtensor, netuid, hotkey, coldkey, SystemClock())
+        return await register_hotkey(subtensor, netuid, hotkey, coldkey, SystemClock(), cost_max_rao=cost_max_rao)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ class Fault(Enum):
     REFUSED_WITHOUT_REASON = auto()
     """The node says no in words that nobody can classify."""
 
+    DONE_BUT_RATE_LIMITED = auto()
+    """It is carried out, and the node refuses to tell of it: too many questions."""
+
+    USURPED = auto()
+    """The pool says that another transaction took its place."""
+
 
 @dataclass(slots=True)
 class MemoryNeuron:
@@ -86,6 +92,9 @@ class MemoryChain:
     stores_pulses: bool = True
     counts_epochs: bool = True
     """Whether the runtime has SubnetEpochIndex."""
+
+    oldest_round: int = 0
+    """Earlier pulses were deleted."""
 
     now_seconds: Callable[[], float] = lambda: 0.0
     """The time that the newest block tells."""
@@ -231,6 +240,7 @@ class MemoryChain:
             "LastEpochBlock": self.block - self.block % self.tempo,
             "PendingEpochAt": 0,
             "BlocksSinceLastStep": self.block % self.tempo,
+            "OldestStoredRound": self.oldest_round,
             "Now": round(self.now_seconds() * 1000),
             "LastStoredRound": self.block * PULSES_PER_BLOCK if self.stores_pulses else 0,
         }
@@ -251,6 +261,8 @@ class MemoryChain:
     def _pulse(self, round_number: int) -> dict[str, Any] | None:
         if not self.stores_pulses or round_number > self.block * PULSES_PER_BLOCK or round_number % 7 == 0:
             return None  # the chain misses a round now and then
+        if round_number < self.oldest_round:
+            return None
         return {"round": round_number, "randomness": "0x" + keyed(dk("memory-pulse"), u64(round_number)).hex()}
 
 
@@ -355,14 +367,18 @@ class MemorySubstrate:
             raise RpcConnectionError("connection reset")
         if fault is Fault.REFUSED_WITHOUT_REASON:
             return _failed(ChainError("something is the matter"))
+        if fault is Fault.USURPED:
+            return _failed(ChainError("extrinsic usurped", "Usurped"))
         module, function, params = call
         chain.submitted.append((call, keypair.ss58_address))
         try:
             chain.call(module, function, params, ss58_decode(keypair.ss58_address))
         except ChainError as error:
-            return _failed(error)
+            return _failed(error, block_hash="0x00")
         if fault is Fault.DONE_BUT_UNTOLD:
             raise RpcConnectionError("connection reset")
+        if fault is Fault.DONE_BUT_RATE_LIMITED:
+            return _failed(ChainError("Rate limit exceeded"))
         return ExtrinsicResult(success=True, message="Success", block_hash="0x00")
 
     def _here(self) -> MemoryChain:
@@ -371,5 +387,5 @@ class MemorySubstrate:
         return self._chain
 
 
-def _failed(error: ChainError) -> ExtrinsicResult:
-    return ExtrinsicResult(success=False, message=error.message, error=error)
+def _failed(error: ChainError, block_hash: str | None = None) -> ExtrinsicResult:
+    return ExtrinsicResult(success=False, message=error.message, error=error, block_hash=block_hash)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from hippy.chain.cached import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, TIP_SECONDS, CachedChain, open_cached
+from hippy.chain.cached import (
+    FRESH_SECONDS,
+    PATIENCE_SECONDS,
+    RETRY_SECONDS,
+    STALE_SECONDS,
+    TIP_SECONDS,
+    CachedChain,
+    open_cached,
+)
 from hippy.chain.protocol import BeaconNotYet, Metagraph
 from hippy.endpoint import Endpoint
 from hippy.errors import TemporaryError
@@ -27,6 +36,8 @@ class CountingChain:
     clock: VirtualClock
     away: bool = False
     stuck: bool = False
+    broken: bool = False
+    takes_seconds: float = 0.0
     asked: dict[str, int] = field(default_factory=dict)
     network: NetworkId = NETWORK
     netuid: int = 7
@@ -45,6 +56,8 @@ class CountingChain:
         return int((self.clock.now() - self.started) // BLOCK_SECONDS)
 
     async def metagraph(self) -> Metagraph:
+        if self.takes_seconds:
+            await self.clock.sleep(self.takes_seconds)
         return Metagraph(self._block("metagraph"), TEMPO_BLOCKS, ())
 
     async def current_block(self) -> int:
@@ -64,6 +77,8 @@ class CountingChain:
     async def wait_for_epoch(self) -> int:
         if self.stuck:
             await self.clock.sleep(float("inf"))
+        if self.broken:
+            raise AttributeError("a mistake of ours")
         epoch = self._block("wait") // TEMPO_BLOCKS + 1
         await self.clock.sleep(self.started + epoch * EPOCH_SECONDS - self.clock.now())
         return epoch
@@ -198,3 +213,54 @@ async def test_writes_and_facts_go_straight_through(cached: CachedChain, chain: 
     assert (cached.network, cached.netuid, cached.is_local) == (chain.network, 7, True)
     await cached.close()
     assert chain.asked["close"] == 1
+
+
+async def test_whoever_gives_up_waiting_does_not_make_the_old_answer_new(
+    cached: CachedChain, chain: CountingChain, clock: VirtualClock
+) -> None:
+    await cached.metagraph()
+    await clock.advance(EPOCH_SECONDS)
+    chain.takes_seconds = 4.0
+    waiting = asyncio.create_task(cached.metagraph())
+    await clock.advance(1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await clock.advance(3)  # the read went on without them
+    chain.takes_seconds = 0.0
+    assert (await cached.metagraph()).block == TEMPO_BLOCKS
+    assert chain.asked["metagraph"] == 2
+
+
+async def test_a_chain_that_hangs_does_not_make_those_hang_who_have_an_answer(
+    cached: CachedChain, chain: CountingChain, clock: VirtualClock
+) -> None:
+    await cached.metagraph()
+    await clock.advance(EPOCH_SECONDS)
+    chain.takes_seconds = 600.0
+    waiting = [asyncio.create_task(cached.metagraph()) for _ in range(3)]
+    await clock.advance(PATIENCE_SECONDS)
+    assert {(await each).block for each in waiting} == {0}
+    assert chain.asked["metagraph"] == 1  # the second is still under way
+
+
+async def test_an_epoch_that_begins_during_a_read_makes_its_answer_old(
+    cached: CachedChain, chain: CountingChain, clock: VirtualClock
+) -> None:
+    await clock.advance(EPOCH_SECONDS - 1)
+    chain.takes_seconds = 2.0
+    waiting = asyncio.create_task(cached.metagraph())
+    await clock.advance(2)
+    await waiting
+    chain.takes_seconds = 0.0
+    await cached.metagraph()
+    assert chain.asked["metagraph"] == 2
+
+
+async def test_watching_goes_on_after_a_mistake(clock: VirtualClock) -> None:
+    chain = CountingChain(clock, broken=True)
+    async with open_cached(chain, clock) as cached:
+        await cached.metagraph()
+        await clock.advance(RETRY_SECONDS)
+        chain.broken = False
+        await clock.advance(2 * EPOCH_SECONDS)
+        assert (await cached.metagraph()).block >= 2 * TEMPO_BLOCKS

@@ -46,8 +46,10 @@ async def test_a_bittensor_network_is_asked_seldom_and_through_the_named_substra
     assert ASKED == [LOOPBACK]
 
 
-@pytest.mark.parametrize("network", ["finney", "test"])
-def test_bittensors_own_networks_are_reached_by_the_sdk_alone(network: str) -> None:
+@pytest.mark.parametrize(
+    "network", ["finney", "test", "wss://entrypoint-finney.opentensor.ai:443", "ws://192.0.2.1:9944"]
+)
+def test_chains_elsewhere_are_reached_by_the_sdk_alone(network: str) -> None:
     with pytest.raises(ConfigError, match="refused"):
         open_chain(
             network, 7, identity=None, clock=VirtualClock(), environment={SUBSTRATE_VARIABLE: f"{__name__}:substrate"}

@@ -127,7 +127,7 @@ async def register_all(netuid: int, coldkey: Identity) -> list[Identity]:
     async with open_subtensor(network(), make_substrate=lambda: substrate(URL)) as subtensor:
         say(f"registering costs {await registration_cost_rao(subtensor, netuid) / TAO:.9f} TAO")
         for key in keys:
-            uid = await register(subtensor, netuid, key.public_key, coldkey, SystemClock())
+            uid = await register(subtensor, netuid, key.public_key, coldkey, SystemClock(), cost_max_rao=TAO)
             say(f"{key.ss58} is uid {uid}")
     return keys
 

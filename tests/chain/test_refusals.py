@@ -31,6 +31,16 @@ def test_a_code_says_whose_fault_it_is(code: str, kind: type[Exception]) -> None
     assert "what happened" in str(error)
 
 
-def test_only_a_certain_no_is_final() -> None:
-    assert is_final("not_registered")
-    assert not any(map(is_final, ("internal", "unknown", "a code of tomorrow")))
+def test_what_a_block_has_as_failed_is_final_unless_nobody_knows_why() -> None:
+    assert is_final("not_registered", None, is_included=True)
+    for code in ("internal", "unknown", "a code of tomorrow"):
+        assert not is_final(code, None, is_included=True)
+
+
+def test_outside_a_block_only_a_refusal_at_the_door_is_final() -> None:
+    assert is_final("rate_limited", "RateLimitExceeded", is_included=False)
+    assert is_final("expired", "Stale", is_included=False)
+    for code, name in (("rate_limited", None), ("invalid_argument", "Invalid"), ("already_exists", "Usurped")):
+        assert not is_final(code, name, is_included=False)
+    for name in ("AlreadyImported", "PriorityTooLow", "Dropped", "Retracted", "FinalityTimeout"):
+        assert not is_final("rate_limited", name, is_included=False)

@@ -14,7 +14,7 @@ pytest.importorskip("bittensor")
 
 from hippy.chain.fate import LOOKUP_BLOCKS
 from hippy.chain.network import BittensorNetwork
-from hippy.chain.subtensor import FINNEY_GENESIS, sdk_substrate
+from hippy.chain.subtensor import FINNEY_GENESIS, open_subtensor, sdk_substrate
 from hippy.chain.subtensor_chain import SubtensorChain, open_subtensor_chain
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
@@ -157,7 +157,7 @@ async def test_an_address_that_the_chain_refuses_is_a_usage_error(memory: Memory
 
 
 async def test_what_was_done_but_not_heard_of_is_looked_up_and_not_sent_again(memory: MemoryChain) -> None:
-    memory.faults.extend([Fault.DONE_BUT_UNTOLD, Fault.DONE_BUT_UNTOLD])
+    memory.faults.extend([Fault.DONE_BUT_RATE_LIMITED, Fault.DONE_BUT_UNTOLD])
     async with opened(memory) as chain:
         await chain.set_weights({1: 1.0})
         await chain.publish_endpoint(HERE)
@@ -165,7 +165,7 @@ async def test_what_was_done_but_not_heard_of_is_looked_up_and_not_sent_again(me
     assert len(memory.submitted) == 2
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST, Fault.REFUSED_WITHOUT_REASON])
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.REFUSED_WITHOUT_REASON, Fault.USURPED])
 async def test_what_never_arrived_is_told_once_it_can_no_longer_arrive(memory: MemoryChain, fault: Fault) -> None:
     memory.faults.append(fault)
     async with opened(memory) as chain:
@@ -260,17 +260,31 @@ async def test_an_endpoint_that_cannot_be_meant_is_none(memory: MemoryChain) -> 
         assert (await chain.metagraph()).neurons[1].endpoint is None
 
 
-@pytest.mark.parametrize("ahead_seconds", [-5, 0, 40])
+class InstantClock(VirtualClock):
+    """Time in which nobody waits and nothing passes."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("ahead_seconds", [-5, 0, 5])
 async def test_a_clock_that_agrees_with_the_newest_block_is_fine(memory: MemoryChain, ahead_seconds: float) -> None:
-    clock = VirtualClock()
+    clock = InstantClock()
     memory.now_seconds = lambda: clock.now() - ahead_seconds
     async with open_subtensor_chain(REMOTE, 7, signer=None, clock=clock, make_substrate=memory.substrate) as chain:
         assert not chain.is_local
 
 
-@pytest.mark.parametrize("ahead_seconds", [-6, 42, 86_400])
+async def test_a_newest_block_that_is_old_is_asked_for_until_one_is_new(memory: MemoryChain) -> None:
+    clock, ages = InstantClock(), [11, 7, 3]
+    memory.now_seconds = lambda: clock.now() - ages.pop(0)
+    async with open_subtensor_chain(REMOTE, 7, signer=None, clock=clock, make_substrate=memory.substrate):
+        pass
+
+
+@pytest.mark.parametrize("ahead_seconds", [-6, 6, 86_400])
 async def test_a_wrong_clock_is_told_at_the_start(memory: MemoryChain, ahead_seconds: float) -> None:
-    clock = VirtualClock()
+    clock = InstantClock()
     memory.now_seconds = lambda: clock.now() - ahead_seconds
     with pytest.raises(ConfigError, match=f"{abs(ahead_seconds)} s apart"):
         async with open_subtensor_chain(REMOTE, 7, signer=None, clock=clock, make_substrate=memory.substrate):
@@ -303,3 +317,101 @@ async def test_a_node_of_mainnet_on_this_machine_is_mainnet(memory: MemoryChain)
         LOOPBACK, 7, signer=None, clock=clock, make_substrate=lambda: Mainnet(memory)
     ) as chain:
         assert not chain.is_local
+
+
+async def test_a_deleted_round_never_answers_with_another(memory: MemoryChain) -> None:
+    async with opened(memory) as chain:
+        newest = await chain.beacon_round()
+        memory.oldest_round = newest - 10
+        assert len(await chain.beacon(newest - 9)) == 32
+        with pytest.raises(TemporaryError, match="no longer keeps"):
+            await chain.beacon(newest - 11)
+
+
+async def test_a_uid_that_went_to_another_hotkey_is_no_proof_of_our_weights(memory: MemoryChain) -> None:
+    class EvictingClock(BlockClock):
+        async def sleep(self, seconds: float) -> None:
+            if memory.neuron(0).hotkey == HOTKEY.public_key:
+                memory.deregister(HOTKEY.public_key)
+                memory.register(key(50), key(150), permit=True, stake_rao=1)
+                memory.neuron(0).last_update = memory.block
+            await super().sleep(seconds)
+
+    memory.faults.append(Fault.LOST)
+    async with opened(memory, EvictingClock(memory)) as chain:
+        with pytest.raises(TemporaryError, match="did not include"):
+            await chain.set_weights({1: 1.0})
+
+
+async def test_a_node_of_another_chain_is_not_believed(memory: MemoryChain) -> None:
+    """A fallback endpoint may belong to another chain."""
+
+    class Elsewhere(MemorySubstrate):
+        async def block_hash(self, block: int | None = None) -> str:
+            return f"0x{'ee' * 32}" if block == 0 and elsewhere else await super().block_hash(block)
+
+    elsewhere = False
+    async with open_subtensor_chain(
+        LOOPBACK, 7, signer=None, clock=VirtualClock(), make_substrate=lambda: Elsewhere(memory)
+    ) as chain:
+        await chain.metagraph()
+        elsewhere = True
+        with pytest.raises(TemporaryError, match="another chain"):
+            await chain.metagraph()
+
+
+async def test_a_loopback_chain_with_fallbacks_elsewhere_is_not_local(memory: MemoryChain) -> None:
+    clock = VirtualClock()
+    memory.now_seconds = clock.now
+    for fallbacks, local in (([], True), (["ws://127.0.0.1:2"], True), (["wss://chain.example"], False)):
+        async with open_subtensor_chain(
+            LOOPBACK,
+            7,
+            signer=None,
+            clock=clock,
+            fallback_endpoints=fallbacks,
+            make_substrate=memory.substrate,
+        ) as chain:
+            assert chain.is_local is local
+
+
+async def test_a_connection_that_is_never_made_is_closed_when_it_is(memory: MemoryChain) -> None:
+    made, closed = asyncio.Event(), []
+
+    class Slow(MemorySubstrate):
+        async def connect(self) -> None:
+            await made.wait()
+            await super().connect()
+
+        async def close(self) -> None:
+            closed.append(self)
+            await super().close()
+
+    async with open_subtensor(LOOPBACK, make_substrate=lambda: Slow(memory)) as subtensor:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(subtensor.block_number(), 0.01)
+        assert closed == []
+        made.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(closed) == 1
+
+
+async def test_a_question_keeps_its_connection_while_another_drops_it(memory: MemoryChain) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Pausing(MemorySubstrate):
+        async def block_hash(self, block: int | None = None) -> str:
+            asked.set()
+            await go_on.wait()
+            return await super().block_hash(block)
+
+    async with open_subtensor(LOOPBACK, make_substrate=lambda: Pausing(memory)) as subtensor:
+        asking = asyncio.create_task(subtensor.query("SubtensorModule", "Tempo", [7], block=1_000))
+        await asked.wait()
+        memory.reachable = False
+        with pytest.raises(TemporaryError):
+            await subtensor.block_number()
+        go_on.set()
+        with pytest.raises(TemporaryError):
+            await asking
