@@ -209,6 +209,6 @@ def _checked_record(segment_id: SegmentId, record: SegmentRecord | None) -> Segm
     except ProtocolError as error:
         return IntegrityError(f"the record of segment {short}… is impossible: {error.message}")
     indices = [holding.index for holding in record.holdings]
-    if len(set(indices)) != len(indices) or max(indices) >= record.spec.n:
+    if len(set(indices)) != len(indices) or any(index >= record.spec.n for index in indices):
         return IntegrityError(f"the record of segment {short}… has impossible holdings")
     return record

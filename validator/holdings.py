@@ -4,6 +4,9 @@ A committed segment's pieces are held by the miners that its record names, until
 miner that left the subnet has lost all it held: one record of the log says so, and its pieces are marked in portions
 (:func:`mark_lost`), because there may be millions. Records that are shown to clients leave lost pieces out.
 
+Databases of an older format know no holdings; :func:`index_holdings` adds them, in portions too, before anything
+else happens.
+
 Invariants: a piece is held by one miner or lost, never both; a departure takes only what was held before its record,
 so a hotkey that registers again starts with nothing and keeps what it gets.
 """
@@ -16,13 +19,16 @@ from typing import Final
 
 from hippy.ids import ID_BYTES, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
-from hippy.validator.log import Home, append
-from hippy.validator.tables import GONE, HOLDING, LOST, SEGMENT, STORED_BYTES_MAX, get_count, put_count
+from hippy.validator.log import Home, append, position
+from hippy.validator.tables import GONE, HOLDING, LOST, SEGMENT, STORED_BYTES_MAX, get_count, ordered, put_count
 from hippy.wire.log import Departure
 from hippy.wire.segment import SegmentRecord
 
 INDEXED: Final = b"meta/holdings"
 """There once every committed segment's holdings are in the table; older databases have none."""
+
+INDEXING: Final = b"meta/indexing"
+"""u64 seq of the log's end ‖ key of the last segment that was looked at, while the table is being filled."""
 
 _BEHIND: Final = b"\xff" * (ID_BYTES + 2)
 """Behind every piece of a miner, so that a scan goes on with the next miner."""
@@ -34,13 +40,26 @@ def remember_holdings(txn: Transaction, record: SegmentRecord, seq: int) -> None
         put_count(txn, HOLDING + holding.miner + record.segment_id + bytes([holding.index]), seq)
 
 
-def index_holdings(txn: Transaction) -> None:
-    """Note the holdings of every segment, once, in a database that was made before they were kept."""
+def index_holdings(txn: Transaction, segments_max: int) -> int:
+    """Note the holdings of up to ``segments_max`` segments in a database that was made before they were kept.
+
+    Returns how many were looked at; fewer than ``segments_max`` says that all are known. Goes on where the last
+    portion ended, in whatever process that was, but from the beginning when the log grew since: code that keeps no
+    holdings may have committed segments in between.
+    """
     if txn.get(INDEXED) is not None:
-        return
-    for _, value in list(txn.scan(SEGMENT)):
+        return 0
+    end, cursor = ordered(position(txn).seq), txn.get(INDEXING) or b""
+    after = cursor[len(end) :] if cursor.startswith(end) else b""
+    portion = list(islice(txn.scan(SEGMENT, after or None), segments_max))
+    for _, value in portion:
         remember_holdings(txn, SegmentRecord.parse(value, limit=STORED_BYTES_MAX), 0)
-    txn.put(INDEXED, b"")
+    if len(portion) == segments_max:
+        txn.put(INDEXING, end + portion[-1][0])
+    else:
+        txn.put(INDEXED, b"")
+        txn.delete(INDEXING)
+    return len(portion)
 
 
 def holders(reader: Reader) -> Iterator[PublicKey]:
@@ -52,10 +71,15 @@ def holders(reader: Reader) -> Iterator[PublicKey]:
         after = HOLDING + miner + _BEHIND
 
 
-def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int) -> None:
-    """Record that a miner left the subnet; nothing when that is recorded and still being worked off."""
-    if txn.get(GONE + hotkey) is None:
-        put_count(txn, GONE + hotkey, append(txn, home, [Departure(hotkey=hotkey, block=block)], now))
+def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int) -> bool:
+    """Record that a miner left the subnet, and return whether that was anything new.
+
+    It is not when the miner holds nothing, or when a departure of it is recorded and still being worked off.
+    """
+    if txn.get(GONE + hotkey) is not None or next(txn.scan(HOLDING + hotkey), None) is None:
+        return False
+    put_count(txn, GONE + hotkey, append(txn, home, [Departure(hotkey=hotkey, block=block)], now))
+    return True
 
 
 def mark_lost(txn: Transaction, pieces_max: int) -> int:

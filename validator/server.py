@@ -35,7 +35,7 @@ from hippy.validator.log import Home
 from hippy.validator.planner import Planner
 from hippy.validator.service import Parts, Service
 from hippy.validator.settings import ValidatorSettings
-from hippy.validator.tables import claim
+from hippy.validator.tables import claim, mark_current
 from hippy.wire.btauth import NonceWindow
 from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
 from hippy.wire.object import (
@@ -62,6 +62,9 @@ BODIES_BYTES_MAX: Final = 256 * 1024 * 1024
 """All request bodies in memory at once; parsed messages take a few times as much."""
 
 SWEEP_SECONDS: Final = 60.0
+SEGMENTS_PER_TURN: Final = 256
+"""Segments of an older database whose holdings are noted in one transaction: some 8,000 keys, 0.2 to 0.4 s."""
+
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
@@ -238,11 +241,21 @@ async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
 
 
 async def _prepare(database: Database, home: Home, settings: ValidatorSettings, now: int) -> None:
-    """Make sure the database is ours, and apply the accounts of the settings."""
+    """Make sure the database is ours and of this format, and apply the accounts of the settings."""
     records = [account.record() for account in settings.accounts]
     await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
-    await database.transact(index_holdings)
+    await _index(database)
+    await database.transact(lambda txn: mark_current(txn, home.network, home.hotkey))
     await database.transact(lambda txn: apply_accounts(txn, home, records, now))
+
+
+async def _index(database: Database) -> None:
+    """Note the holdings in a database of the format before; a million segments take some 20 minutes, once."""
+    started = False
+    while await database.transact(lambda txn: index_holdings(txn, SEGMENTS_PER_TURN)) == SEGMENTS_PER_TURN:
+        if not started:
+            log.info("noting who holds the pieces of all segments, once; with many segments this takes minutes")
+        started = True
 
 
 async def _sweep(service: Service, clock: Clock) -> None:

@@ -4,6 +4,7 @@
 key                                           value
 ============================================  ==========================================================
 ``meta/home``                                 format ‖ network ‖ hotkey: whose database this is
+``meta/holdings``, ``meta/indexing``          hippy.validator.holdings
 ``meta/serial``                               u64, the last ticket serial given out
 ``head``                                      log-head
 ``log/`` seq                                  log-record
@@ -15,6 +16,7 @@ key                                           value
 ``hold/`` miner ‖ segment ‖ u8 index          u64, seq of the record since when the miner holds the piece
 ``lost/`` segment ‖ u8 index                  the miner that held it
 ``gone/`` miner                               u64, seq of the departure whose pieces are still being marked
+``since/`` miner                              u64, block of the registration under which it was last seen
 ``own/`` segment                              account of the committed segment
 ``row/`` name key, ``dead/`` name key         row id ‖ object-row: the live one, or the deletion that ended it
 ``man/`` row id                               encrypted manifest
@@ -45,7 +47,12 @@ from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SealEnvelope, SegmentRecord, SegmentSpec
 from hippy.wire.ticket import PayClass
 
-FORMAT: Final = b"hippy validator 1"
+FORMAT: Final = b"hippy validator 2"
+"""2: every committed segment's holdings are in their table, and the log may have departures."""
+
+FORMAT_BEFORE: Final = b"hippy validator 1"
+"""Holdings may be missing, which hippy.validator.holdings makes up for; code of its time cannot read departures."""
+
 HOME: Final = b"meta/home"
 SERIAL: Final = b"meta/serial"
 HEAD: Final = b"head"
@@ -60,6 +67,7 @@ ENVELOPES: Final = b"env/"
 HOLDING: Final = b"hold/"
 LOST: Final = b"lost/"
 GONE: Final = b"gone/"
+SINCE: Final = b"since/"
 OWNER: Final = b"own/"
 LIVE: Final = b"row/"
 DEAD: Final = b"dead/"
@@ -143,18 +151,23 @@ class StoredRow:
 
 
 def claim(txn: Transaction, network: bytes, hotkey: PublicKey) -> None:
-    """Mark a new database as ours.
+    """Mark a new database as ours; one of the format before is let in as it is, until :func:`mark_current`.
 
     Raises ConfigError when it belongs to another validator, network or format.
     """
-    mark = FORMAT + network + hotkey
-    if txn.get(HOME) is None:
-        txn.put(HOME, mark)
-    elif txn.get(HOME) != mark:
+    found = txn.get(HOME)
+    if found is None:
+        mark_current(txn, network, hotkey)
+    elif found not in (FORMAT + network + hotkey, FORMAT_BEFORE + network + hotkey):
         raise ConfigError(
             "the database belongs to another hotkey, network or version of hippy",
             hint="give every validator a data_dir of its own",
         )
+
+
+def mark_current(txn: Transaction, network: bytes, hotkey: PublicKey) -> None:
+    """Mark a database of ours as being of this format, which older code refuses to open."""
+    txn.put(HOME, FORMAT + network + hotkey)
 
 
 def ordered(value: int) -> bytes:

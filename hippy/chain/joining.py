@@ -3,8 +3,9 @@
 All of it is what any node does whatever its role; what a role asks of its neuron (a permit) the role checks. Nothing
 connects before the checks passed; a chain on this machine that turns out to be mainnet is checked for again.
 
-On Bittensor's chains a node refuses to start beside an unencrypted coldkey and with an address that nobody could
-reach. On local networks, and on a development chain on this machine, both are fine: nothing there is worth stealing.
+On Bittensor's chains a node refuses to start beside an unencrypted coldkey, with a coldkey in the hotkey's place, and
+with an address that nobody could reach. On local networks, and on a development chain on this machine, all that is
+fine: nothing there is worth stealing.
 
 Example::
 
@@ -25,7 +26,7 @@ from hippy.chain.network import LocalNetwork, parse_network
 from hippy.chain.open import open_chain
 from hippy.chain.protocol import Chain
 from hippy.chain.publish import check_publishable
-from hippy.chain.wallet import Wallet, check_coldkey_away, wallets_around
+from hippy.chain.wallet import Wallet, check_coldkey_away, check_not_coldkey
 from hippy.clock import Clock
 from hippy.errors import ConfigError
 from hippy.identity import Identity, load_keyfile
@@ -85,8 +86,7 @@ async def joined_chain(settings: JoiningSettings, clock: Clock) -> AsyncIterator
     network = parse_network(settings.network)
     hotkey_file = _hotkey_file(settings)
     local = isinstance(network, LocalNetwork) or network.loopback
-    await asyncio.to_thread(_check_exposure, settings.published_host, hotkey_file, local=local)
-    identity = await asyncio.to_thread(load_keyfile, hotkey_file)
+    identity = await asyncio.to_thread(_checked_identity, settings.published_host, hotkey_file, local=local)
     async with open_chain(
         settings.network,
         settings.netuid,
@@ -98,16 +98,22 @@ async def joined_chain(settings: JoiningSettings, clock: Clock) -> AsyncIterator
             raise ConfigError(
                 f"{settings.network} has subnet {chain.netuid}, the settings say subnet {settings.netuid}"
             )
-        await asyncio.to_thread(_check_exposure, settings.published_host, hotkey_file, local=chain.is_local)
+        await asyncio.to_thread(_checked_identity, settings.published_host, hotkey_file, local=chain.is_local)
         yield Joined(identity, chain)
 
 
-def _check_exposure(host: str, hotkey_file: Path, *, local: bool) -> None:
-    """Raises ConfigError where a node would show the world too little or too much; reads files."""
+def _checked_identity(host: str, hotkey_file: Path, *, local: bool) -> Identity:
+    """Return the hotkey; reads files.
+
+    Raises ConfigError where there is none, and where a node would show the world too little or too much.
+    """
     check_publishable(host, local=local)
-    if not local:
-        for wallet in wallets_around(hotkey_file):
-            check_coldkey_away(wallet)
+    if local:
+        return load_keyfile(hotkey_file)
+    check_coldkey_away(hotkey_file)
+    identity = load_keyfile(hotkey_file)
+    check_not_coldkey(hotkey_file, identity.public_key)
+    return identity
 
 
 def _hotkey_file(settings: JoiningSettings) -> Path:

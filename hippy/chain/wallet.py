@@ -34,6 +34,8 @@ HOTKEY_NAME: Final = "default"
 """The hotkey that the chain's own tools mean when none is named."""
 
 _HOTKEYS: Final = "hotkeys"
+_COLDKEY: Final = "coldkey"
+_COLDKEY_PUBLIC: Final = "coldkeypub.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,29 +79,56 @@ class Wallet:
     @property
     def coldkey_file(self) -> Path:
         """The coldkey's keyfile."""
-        return self.directory / "coldkey"
+        return self.directory / _COLDKEY
 
 
-def wallets_around(hotkey_file: Path) -> frozenset[Wallet]:
-    """Return the wallets in which a hotkey's file lies by its path: none, one, or where a link leads also another."""
-    places = {Path(os.path.abspath(hotkey_file)), hotkey_file.resolve()}  # abspath: links stay, and .. does not
-    return frozenset(
-        Wallet(place.parent.parent.name, place.name, place.parent.parent.parent)
-        for place in places
-        if place.parent.name == _HOTKEYS and place.parent.parent.name
-    )
+def check_coldkey_away(hotkey_file: Path) -> None:
+    """Raises ConfigError when a node would run on a coldkey's file, or beside a coldkey that anybody could take.
 
-
-def check_coldkey_away(wallet: Wallet) -> None:
-    """Raises ConfigError when the wallet has a coldkey that this process can read and no password protects.
-
-    A node never needs it, and whoever breaks into the node's machine has the money and every hotkey with it.
+    That is one which this process can read and no password protects, beside the hotkey's file or a directory further
+    up, as in a wallet. A node never needs it, and whoever breaks into the node's machine has the money and every
+    hotkey with it.
     """
-    if not os.access(wallet.coldkey_file, os.R_OK) or is_encrypted(wallet.coldkey_file):
-        return
-    raise ConfigError(
-        f"the unencrypted coldkey {wallet.coldkey_file} lies beside the hotkey of a node",
-        hint="move it to another machine and keep only coldkeypub.txt and the hotkey here",
+    if any(place.name == _COLDKEY for place in _places(hotkey_file)):
+        raise _is_coldkey(hotkey_file)
+    for directory in _directories(hotkey_file):
+        coldkey = directory / _COLDKEY
+        if _is_readable(coldkey) and not is_encrypted(coldkey):
+            raise ConfigError(
+                f"the unencrypted coldkey {coldkey} lies beside the hotkey of a node",
+                hint="move it to another machine and keep only coldkeypub.txt and the hotkey here",
+            )
+
+
+def check_not_coldkey(hotkey_file: Path, public_key: PublicKey) -> None:
+    """Raises ConfigError when the key in a hotkey's file is the coldkey by the ``coldkeypub.txt`` around it.
+
+    Also when that holds no public half; one that this process cannot read says nothing.
+    """
+    for directory in _directories(hotkey_file):
+        public_file = directory / _COLDKEY_PUBLIC
+        if _is_readable(public_file) and _read_public_file(public_file) == public_key:
+            raise _is_coldkey(hotkey_file)
+
+
+def _places(hotkey_file: Path) -> list[Path]:
+    """Return where a file lies by its path and, where that is a link, where this leads."""
+    return list(dict.fromkeys((Path(os.path.abspath(hotkey_file)), hotkey_file.resolve())))  # abspath: links stay
+
+
+def _directories(hotkey_file: Path) -> list[Path]:
+    """Return where a coldkey of a hotkey's file may lie: beside it, and where it would in a wallet."""
+    return [directory for place in _places(hotkey_file) for directory in (place.parent, place.parent.parent)]
+
+
+def _is_readable(path: Path) -> bool:
+    return os.access(path, os.R_OK) and path.is_file()
+
+
+def _is_coldkey(hotkey_file: Path) -> ConfigError:
+    return ConfigError(
+        f"{hotkey_file} is a coldkey, which holds money; a node signs with a hotkey",
+        hint="name a hotkey in the settings, and move the coldkey to another machine",
     )
 
 

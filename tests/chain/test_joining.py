@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -107,3 +108,24 @@ async def test_encrypted_coldkey_does_not_keep_a_node_from_starting(wallet: Wall
     wallet.hotkey_file.unlink()
     with pytest.raises(ConfigError, match="cannot read the keyfile"):  # the next thing to be looked at
         await join(Settings("finney", wallet.hotkey_file, published_host=PUBLIC_HOST))
+
+
+async def test_coldkey_is_no_hotkey(wallet: Wallet) -> None:
+    settings = Settings("finney", wallet.coldkey_file, published_host=PUBLIC_HOST)
+    with pytest.raises(ConfigError, match="is a coldkey, which holds money"):
+        await join(settings)
+    wallet.coldkey_file.rename(wallet.hotkey_file)
+    (wallet.directory / "coldkeypub.txt").write_text(json.dumps({"ss58Address": COLDKEY.ss58}))
+    with pytest.raises(ConfigError, match="is a coldkey, which holds money"):
+        await join(replace(settings, hotkey_file=wallet.hotkey_file))
+
+
+async def test_coldkey_beside_a_hotkey_that_is_in_no_wallet_is_refused(tmp_path: Path) -> None:
+    save_keyfile(HOTKEY, tmp_path / "flat" / "hotkey")
+    save_keyfile(COLDKEY, tmp_path / "flat" / "coldkey")
+    with pytest.raises(ConfigError, match="unencrypted coldkey"):
+        await join(Settings("finney", tmp_path / "flat" / "hotkey", published_host=PUBLIC_HOST))
+
+
+async def test_any_key_will_do_on_a_local_network(local: Settings, wallet: Wallet) -> None:
+    assert (await join(replace(local, hotkey_file=wallet.coldkey_file))).public_key == COLDKEY.public_key

@@ -12,7 +12,15 @@ import pytest
 
 from hippy.client.sdk import AsyncClient
 from hippy.client.seen import SeenRow
-from hippy.errors import AuthError, ConflictError, HippyError, IntegrityError, NotFoundError, ProtocolError
+from hippy.errors import (
+    AuthError,
+    ConflictError,
+    HippyError,
+    IntegrityError,
+    NotFoundError,
+    ProtocolError,
+    TemporaryError,
+)
 from hippy.identity import Identity
 from hippy.ids import MessageId
 from hippy.wire.canonical import Message
@@ -233,6 +241,27 @@ async def test_record_that_is_withheld_costs_only_the_files_that_need_it(network
         assert (root / "inline").read_bytes() == b"inline"
         for each in {"0", "1", "2"} - {failed}:
             assert (root / each).read_bytes() == big[int(each)]
+
+
+async def test_segment_whose_pieces_are_all_lost_costs_only_the_files_that_need_it(
+    network: Network, tmp_path: Path
+) -> None:
+    big = [random.Random(seed).randbytes(1_100_000) for seed in range(2)]
+    async with AsyncClient.open(network.credentials) as client:
+        for number, data in enumerate(big):
+            await client.put(data, f"hippy://lost/{number}")
+    async with talking_through(network, records(with_first_segment_lost)) as client:
+        result = await client.get_dir("hippy://lost", tmp_path)
+    ((failed, error),) = [(failure.path, failure.error) for failure in result.failures]
+    assert isinstance(error, TemporaryError)
+    assert "only 0 of the k=4 pieces" in error.message
+    (other,) = {"0", "1"} - {failed}
+    assert (tmp_path / other).read_bytes() == big[int(other)]
+
+
+def with_first_segment_lost(answer: SegmentsAnswer) -> SegmentsAnswer:
+    lost = answer.segments[0].model_copy(update={"holdings": ()})
+    return answer.model_copy(update={"segments": (lost, *answer.segments[1:])})
 
 
 def without_first_record(answer: SegmentsAnswer) -> SegmentsAnswer:

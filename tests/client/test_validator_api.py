@@ -100,18 +100,35 @@ async def test_buckets_are_what_the_validator_lists() -> None:
     assert await finish(api(http, clock).buckets(), clock) == (b"b" * 32,)
 
 
-async def test_missing_record_is_told_of_its_segment_alone() -> None:
-    clock, known = VirtualClock(), SPEC.segment_id(ACCOUNT)
-    missing = SegmentId(b"m" * 32)
-    record = SegmentRecord(
+def record_with(*indices: int, spec: SegmentSpec = SPEC) -> SegmentRecord:
+    """A record of who holds these pieces."""
+    return SegmentRecord(
         account=ACCOUNT,
-        spec=SPEC,
+        spec=spec,
         pay_class="paid",
         committed_time=0,
         placement_round=0,
         candidates_seq=0,
-        holdings=(Holding(index=0, ticket_id=PIECE.ticket_id, miner=ACCOUNT, time=0, signature=bytes(64)),),
+        holdings=tuple(
+            Holding(index=index, ticket_id=PIECE.ticket_id, miner=ACCOUNT, time=0, signature=bytes(64))
+            for index in indices
+        ),
     )
+
+
+async def test_record_whose_pieces_are_all_lost_is_a_record() -> None:
+    clock, record = VirtualClock(), record_with()
+    other = record_with(2, spec=SPEC.model_copy(update={"nonce": b"o" * 16}))
+    http = ScriptedHttp(answer=SegmentsAnswer(segments=(record, other)))
+    found = await finish(api(http, clock).segments([record.segment_id, other.segment_id]), clock)
+    assert found[record.segment_id] == record
+    assert isinstance(found[other.segment_id], IntegrityError)  # n is 2
+
+
+async def test_missing_record_is_told_of_its_segment_alone() -> None:
+    clock, known = VirtualClock(), SPEC.segment_id(ACCOUNT)
+    missing = SegmentId(b"m" * 32)
+    record = record_with(0)
     http = ScriptedHttp(answer=SegmentsAnswer(segments=(record,)))
     found = await finish(api(http, clock).segments([missing, known]), clock)
     assert isinstance(found[missing], IntegrityError)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from hippy.ids import PublicKey
-from hippy.kv import Database
+from hippy.kv import Database, Transaction
 from hippy.testing.kv import MemoryDatabase
-from hippy.validator.holdings import depart, holders, index_holdings, lost_indices, mark_lost, without_lost
+from hippy.validator.holdings import (
+    INDEXED,
+    INDEXING,
+    depart,
+    holders,
+    index_holdings,
+    lost_indices,
+    mark_lost,
+    without_lost,
+)
 from hippy.validator.log import scan_log, verify_chain
-from hippy.validator.tables import HOLDING, Allocation, get_segment
+from hippy.validator.tables import HOLDING, SEGMENT, Allocation, get_segment
 from hippy.wire.segment import SegmentRecord
 from tests.validator.world import HOME, NETWORK, NOW, N, committed
 
@@ -95,18 +106,80 @@ async def test_a_departure_is_recorded_once_while_it_is_worked_off(database: Dat
     assert kinds.count("departure") == 1
 
 
-@pytest.mark.parametrize("times", [1, 2])
-async def test_a_database_without_the_table_gets_it(database: Database, times: int) -> None:
-    allocation = await committed(database)
-    expected = await database.read(lambda reader: list(holders(reader)))
-    keys = await database.read(lambda reader: [key for key, _ in reader.scan(HOLDING)])
-    for key in keys:
-        await database.transact(lambda txn, key=key: txn.delete(key))  # type: ignore[misc]
-    for _ in range(times):
-        await database.transact(index_holdings)
-    assert await database.read(lambda reader: list(holders(reader))) == expected
-    await leave(database, expected[0])
-    assert len(await shown(database, allocation)) == N - 1
+async def test_a_miner_that_holds_nothing_cannot_depart(database: Database) -> None:
+    await committed(database)
+    stranger = PublicKey(b"s" * 32)
+    assert not await database.transact(lambda txn: depart(txn, HOME, stranger, 77, NOW))
+    kinds = [record.kind for record in await database.read(lambda reader: list(scan_log(reader)))]
+    assert "departure" not in kinds
+
+
+SEGMENTS = 5
+
+
+async def unindexed(database: Database) -> list[bytes]:
+    """Commit SEGMENTS segments, forget who holds them, and return the keys that say so."""
+    for number in range(SEGMENTS):
+        await committed(database, number)
+    keys = await holding_keys(database)
+    await forget(database, keys)
+    return keys
+
+
+async def forget(database: Database, keys: Iterable[bytes]) -> None:
+    def work(txn: Transaction) -> None:
+        for key in keys:
+            txn.delete(key)
+
+    await database.transact(work)
+
+
+async def holding_keys(database: Database) -> list[bytes]:
+    return await database.read(lambda reader: [key for key, _ in reader.scan(HOLDING)])
+
+
+class TestIndexing:
+    @pytest.mark.parametrize("portion", range(1, SEGMENTS + 2))
+    async def test_a_database_without_the_table_gets_it_in_portions(self, database: Database, portion: int) -> None:
+        keys = await unindexed(database)
+        looked_at = [portion]
+        while looked_at[-1] == portion:
+            looked_at.append(await database.transact(lambda txn: index_holdings(txn, portion)))
+        assert sum(looked_at[1:]) == SEGMENTS
+        assert await holding_keys(database) == keys
+        assert await database.read(lambda reader: (reader.get(INDEXED), reader.get(INDEXING))) == (b"", None)
+
+    async def test_what_the_table_has_departs_and_does_not_come_back(self, database: Database) -> None:
+        keys = await unindexed(database)
+        await database.transact(lambda txn: index_holdings(txn, SEGMENTS + 1))
+        gone = (await database.read(lambda reader: list(holders(reader))))[0]
+        await leave(database, gone)
+        assert await database.transact(lambda txn: index_holdings(txn, 1)) == 0
+        assert await holding_keys(database) == [key for key in keys if not key.startswith(HOLDING + gone)]
+
+    async def test_it_is_not_done_before_the_last_portion(self, database: Database) -> None:
+        await unindexed(database)
+        for _ in range(SEGMENTS):
+            await database.transact(lambda txn: index_holdings(txn, 1))
+            assert await database.read(lambda reader: reader.get(INDEXED)) is None
+
+    async def test_segments_that_older_code_commits_in_between_are_found(self, database: Database) -> None:
+        await unindexed(database)
+        for _ in range(SEGMENTS - 1):
+            await database.transact(lambda txn: index_holdings(txn, 1))
+        for number in range(SEGMENTS, 2 * SEGMENTS):
+            await committed(database, number)
+        keys = await database.read(
+            lambda reader: [
+                HOLDING + holding.miner + key[len(SEGMENT) :] + bytes([holding.index])
+                for key, value in reader.scan(SEGMENT)
+                for holding in SegmentRecord.parse(value).holdings
+            ]
+        )
+        await forget(database, await holding_keys(database))
+        while await database.transact(lambda txn: index_holdings(txn, 2)) == 2:
+            pass
+        assert await holding_keys(database) == sorted(keys)
 
 
 async def test_nobody_holds_anything_in_an_empty_registry() -> None:
