@@ -178,6 +178,10 @@ async def test_a_subnet_lives_on_a_real_runtime() -> None:
             epoch = await asyncio.wait_for(chain.wait_for_epoch(), WAIT_SECONDS)
         after = await chain.metagraph()
         say(f"epoch {epoch}\n{table(after)}")
+    async with god() as alice:
+        ranks = {neuron.uid: neuron.rank for neuron in await alice.client.subnets.metagraph(netuid, commitments=False)}
+    say(f"ranks {ranks}")
+    assert {uid: ranks[uid] for uid in miners} == pytest.approx(weights, abs=0.01)
     incentives = {neuron.uid: neuron.incentive for neuron in after.neurons}
     assert {uid: incentives[uid] for uid in miners} == pytest.approx(weights, abs=0.01)
     assert all(neuron.incentive == 0 for neuron in before.neurons)
