@@ -29,6 +29,7 @@ from hippy.proofs.ranges import (
     verify_range,
 )
 from hippy.proofs.tree import LEAF_BYTES, TreeHasher, leaf_hashes, root_of, top_of
+from tests.reference import merkle
 from tests.vectors.outside import read_vectors
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
@@ -62,23 +63,6 @@ def accept(body: bytes | bytearray) -> None:
     verify_range(ROOT, parsed.piece_length, parsed.first_leaf, parsed.data, parsed.siblings)
 
 
-def split_of(count: int) -> int:
-    split = 1
-    while split * 2 < count:
-        split *= 2
-    return split
-
-
-def reference_path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """PATH(m, D[n]) as RFC 9162 §2.1.3.1 defines it."""
-    if len(leaves) == 1:
-        return []
-    split = split_of(len(leaves))
-    if index < split:
-        return [*reference_path(index, leaves[:split]), top_of(leaves[split:])]
-    return [*reference_path(index - split, leaves[split:]), top_of(leaves[:split])]
-
-
 def fake_leaves(count: int) -> list[bytes]:
     return [blake3(bytes([i])).digest() for i in range(count)]
 
@@ -87,7 +71,7 @@ def test_the_proof_of_one_leaf_is_the_audit_path_of_rfc_9162() -> None:
     for total in range(1, 34):
         leaves = fake_leaves(total)
         for index in range(total):
-            assert prove(leaves, index, 1) == reference_path(index, leaves)
+            assert prove(leaves, index, 1) == merkle.path_of(index, leaves)
 
 
 def test_every_range_of_small_trees_leads_to_the_top() -> None:
