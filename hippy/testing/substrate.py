@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from hippy.chain.subtensor import ChainError, ExtrinsicResult, RpcConnectionError
@@ -174,7 +174,7 @@ class MemoryChain:
                 raise AssertionError(f"hippy does not call {function}")
 
     def _serve(self, caller: MemoryNeuron, params: dict[str, Any]) -> None:
-        address = ip_address(int(params["ip"])) if params["ip_type"] == 4 else _ipv6(int(params["ip"]))
+        address = (IPv4Address if params["ip_type"] == 4 else IPv6Address)(int(params["ip"]))
         if str(address) in ("127.0.0.1", "::1") or params["port"] == 0:
             raise ChainError("The IP address is not valid.", "InvalidIpAddress")
         if caller.axon_block is not None and self.block - caller.axon_block < self.serving_rate_limit:
@@ -274,12 +274,6 @@ def _registered(neuron: MemoryNeuron | None) -> MemoryNeuron:
     if neuron is None:
         raise ChainError("The hotkey is not registered.", "HotKeyNotRegisteredInSubNet")
     return neuron
-
-
-def _ipv6(value: int) -> Any:
-    from ipaddress import IPv6Address
-
-    return IPv6Address(value)
 
 
 class MemorySubstrate:
