@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,8 @@ import click
 from hippy.cli.printing import counted, print_json, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hippy.net.plan import NetworkPlan
 
 MINERS_DEFAULT: Final = 10
@@ -90,12 +93,13 @@ def run_detached(directory: Path, miners: int | None, validators: int | None) ->
     command = [sys.executable, "-m", "hippy.cli", "net", "up", "--json", "--dir", str(directory)]
     command += [f"--miners={miners}"] if miners else []
     command += [f"--validators={validators}"] if validators else []
-    with log.open("wb") as err:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, start_new_session=True
-        )
-    assert process.stdout is not None
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with log.open("wb") as err, _interruption_waits():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, start_new_session=True
+            )
+        assert process.stdout is not None
         with process.stdout as out:
             told = out.readline()
         if told:
@@ -103,10 +107,29 @@ def run_detached(directory: Path, miners: int | None, validators: int | None) ->
             return dict(json.loads(told))
         code = process.wait()
     except BaseException:  # Ctrl-C: what was started for us goes with us
-        process.terminate()
-        process.wait()
+        if process is not None:
+            process.terminate()
+            process.wait()
         raise
     raise _child_error(code, log.read_text(encoding="utf-8", errors="replace"))
+
+
+@contextmanager
+def _interruption_waits() -> Iterator[None]:
+    """Keep Ctrl-C until the block is left, so that what the block starts has a name by then and can be ended.
+
+    A handler of ours rather than a blocked signal: a child inherits what is blocked and gets back what is handled.
+    """
+    import signal
+
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _child_error(code: int, printed: str) -> BaseException:
