@@ -33,7 +33,7 @@ FALLBACK_ENDPOINTS_MAX: Final = 16
 _WALLET_FIELDS: Final = ("wallet_name", "wallet_hotkey", "wallet_path")
 
 
-def _numeric(host: str) -> str:
+def numeric_host(host: str) -> str:
     """Refuse names: what a node publishes is an address, and no resolver is ever asked."""
     try:
         return Endpoint(host, 1).host
@@ -76,13 +76,13 @@ class NodeSettings(BaseSettings):
     """Further endpoints of the same chain, tried when the first does not answer. None: those that the chain's SDK
     knows for its public networks; an empty list: none."""
 
-    host: Annotated[str, AfterValidator(_numeric)] = "127.0.0.1"
+    host: Annotated[str, AfterValidator(numeric_host)] = "127.0.0.1"
     """The numeric address to listen on, and to publish unless ``publish_host`` is set."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """The port to listen on, and to publish unless ``publish_port`` is set; 0 takes a free one."""
 
-    publish_host: Annotated[str, AfterValidator(_numeric)] | None = None
+    publish_host: Annotated[str, AfterValidator(numeric_host)] | None = None
     """The numeric address to publish where others reach the node at another one: behind a router or in a cloud. On
     Bittensor's networks what is published has to be public."""
 

@@ -23,6 +23,7 @@ Example::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -132,9 +133,13 @@ def check_transcript(transcript: Transcript, root: bytes) -> None:
 
 def encode_transcript(transcript: Transcript) -> bytes:
     """Return the file."""
-    scope = transcript.scope
-    header = _HEADER.pack(scope.network, scope.netuid, scope.validator, scope.epoch, len(transcript.entries))
-    return TRANSCRIPT_MAGIC + header + b"".join(map(encode_entry, transcript.entries))
+    return join_transcript(transcript.scope, [encode_entry(entry) for entry in transcript.entries])
+
+
+def join_transcript(scope: TranscriptScope, encoded_entries: Sequence[bytes]) -> bytes:
+    """Return the file of entries that are encoded already, as a validator keeps them."""
+    header = _HEADER.pack(scope.network, scope.netuid, scope.validator, scope.epoch, len(encoded_entries))
+    return TRANSCRIPT_MAGIC + header + b"".join(encoded_entries)
 
 
 def parse_transcript(body: Buffer) -> Transcript:

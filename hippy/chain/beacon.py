@@ -20,6 +20,9 @@ from hippy.hashing import HASH_BYTES, dk, keyed
 MISSED_ROUNDS_MAX: Final = 200
 """Rounds looked through for the next stored one: ten minutes. A chain that missed more is broken, not late."""
 
+PULSE_SECONDS: Final = 3.0
+"""From one round of drand's quicknet to the next (PROTOCOL §3.5)."""
+
 _BLOCK_KEY: Final = dk("block-beacon")
 
 
@@ -44,6 +47,9 @@ class Beacon(Protocol):
 
     async def at(self, round_number: int) -> bytes:
         """Return the 32 bytes of a round. Raises BeaconNotYet, UsageError for a negative one."""
+
+    def rounds_in(self, blocks: int, block_seconds: float) -> int:
+        """Return how many rounds there are, about, while this many blocks pass, ``block_seconds`` each."""
 
 
 class PulseBeacon:
@@ -70,6 +76,10 @@ class PulseBeacon:
                 return _randomness(pulse)
         raise TemporaryError(f"the chain keeps no beacon near round {round_number}")
 
+    def rounds_in(self, blocks: int, block_seconds: float) -> int:
+        """Return how many rounds drand has, about, while the blocks pass."""
+        return int(blocks * block_seconds / PULSE_SECONDS)
+
     async def _oldest(self) -> int:
         """Return the oldest round that is stored; below it nobody can tell what was missed from what was deleted."""
         try:
@@ -94,6 +104,10 @@ class BlockBeacon:
         if round_number > await self.newest():
             raise BeaconNotYet(f"block {round_number} is not finalized yet")
         return keyed(_BLOCK_KEY, await self._source.block_hash(round_number))
+
+    def rounds_in(self, blocks: int, block_seconds: float) -> int:
+        """Return the number of blocks, each of which has a round."""
+        return blocks
 
 
 def _check_round(round_number: int) -> None:

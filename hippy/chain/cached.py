@@ -3,8 +3,8 @@
 It wraps any Chain and is one. Nodes ask for the metagraph with every ticket and every handshake; a remote node should
 answer that once an epoch. The metagraph is read again when an epoch has begun (a task waits for it) and after our own
 endpoint changed; while the chain does not answer or hangs, it is served as it was for ``STALE_SECONDS``. A round's
-beacon never changes and is kept; newest block, epoch and round may be ``TIP_SECONDS`` old. What is written goes
-straight to the chain.
+beacon never changes and is kept; an epoch's length is read once an epoch; newest block, epoch and round may be
+``TIP_SECONDS`` old. Weights and what is written go straight to the chain.
 
 So a node learns of new neurons, permits and endpoints within an epoch.
 
@@ -21,7 +21,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from hippy.chain.protocol import Chain, Metagraph
 from hippy.clock import Clock
@@ -48,6 +48,8 @@ RETRY_SECONDS: Final = 12.0
 """Between two attempts to read while the chain is away."""
 
 ROUNDS_KEPT: Final = 1_024
+
+_Number = TypeVar("_Number", int, float)
 
 
 @asynccontextmanager
@@ -76,7 +78,7 @@ class CachedChain:
         self._reading: asyncio.Task[HippyError | None] | None = None
         self._forgotten = 0
         self._rounds: OrderedDict[int, bytes] = OrderedDict()
-        self._tips: dict[str, tuple[float, int]] = {}
+        self._numbers: dict[str, tuple[float, Any]] = {}
 
     @property
     def network(self) -> NetworkId:
@@ -160,15 +162,23 @@ class CachedChain:
 
     async def current_block(self) -> int:
         """Return the newest block number."""
-        return await self._tip("block", self._chain.current_block)
+        return await self._number("block", self._chain.current_block, TIP_SECONDS)
 
     async def current_epoch(self) -> int:
         """Return the number of the epoch that the newest block is in."""
-        return await self._tip("epoch", self._chain.current_epoch)
+        return await self._number("epoch", self._chain.current_epoch, TIP_SECONDS)
+
+    async def epoch_seconds(self) -> float:
+        """Return how long an epoch takes, about."""
+        return await self._number("epoch seconds", self._chain.epoch_seconds, FRESH_SECONDS)
 
     async def beacon_round(self) -> int:
         """Return the newest round whose beacon is known."""
-        return await self._tip("round", self._chain.beacon_round)
+        return await self._number("round", self._chain.beacon_round, TIP_SECONDS)
+
+    async def rounds_per_epoch(self) -> int:
+        """Return how many beacon rounds an epoch has, about."""
+        return await self._number("rounds per epoch", self._chain.rounds_per_epoch, FRESH_SECONDS)
 
     async def beacon(self, round_number: int) -> bytes:
         """Return the 32 random bytes of a round.
@@ -192,7 +202,7 @@ class CachedChain:
     def _forget(self) -> None:
         self._forgotten += 1
         self._is_fresh = False
-        self._tips.clear()
+        self._numbers.clear()
 
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey."""
@@ -203,15 +213,21 @@ class CachedChain:
         """Set our weights."""
         await self._chain.set_weights(weights)
 
+    async def weights_of(self, uid: int) -> dict[int, float]:
+        """Return the weights that a validator has on chain now."""
+        return await self._chain.weights_of(uid)
+
     async def close(self) -> None:
         """Close the chain; a second time does nothing."""
         await self._chain.close()
 
-    async def _tip(self, name: str, ask: Callable[[], Awaitable[int]]) -> int:
-        read_time, value = self._tips.get(name, (float("-inf"), 0))
-        if self._clock.now() >= read_time + TIP_SECONDS:
+    async def _number(self, name: str, ask: Callable[[], Awaitable[_Number]], seconds: float) -> _Number:
+        """Return a number that may be ``seconds`` old, but not from before the newest epoch."""
+        read_time, kept = self._numbers.get(name, (float("-inf"), 0))
+        value: _Number = kept
+        if self._clock.now() >= read_time + seconds:
             before = self._forgotten
             value = await ask()
             if before == self._forgotten:
-                self._tips[name] = self._clock.now(), value
+                self._numbers[name] = self._clock.now(), value
         return value

@@ -31,7 +31,7 @@ from typing import Final, TypeVar
 from hippy.chain.local_schema import Genesis, create_file
 from hippy.chain.local_store import LocalStore
 from hippy.chain.protocol import BeaconNotYet, Metagraph
-from hippy.chain.weights import check_weights
+from hippy.chain.weights import check_weights, normalised
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import AuthError, UsageError
@@ -128,9 +128,17 @@ class LocalChain:
         """Return the number of the epoch that the clock is in."""
         return self._epoch()
 
+    async def epoch_seconds(self) -> float:
+        """Return how long an epoch takes."""
+        return self._genesis.tempo_blocks * self._genesis.block_microseconds / _MICROSECONDS
+
     async def beacon_round(self) -> int:
         """Return the newest round, which is the newest block."""
         return self._block()
+
+    async def rounds_per_epoch(self) -> int:
+        """Return how many beacon rounds an epoch has: one per block."""
+        return self._genesis.tempo_blocks
 
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey.
@@ -147,6 +155,13 @@ class LocalChain:
         """
         check_weights(weights)
         await self._run(partial(self._store.set_weights, self._own_hotkey(), dict(weights)))
+
+    async def weights_of(self, uid: int) -> dict[int, float]:
+        """Return the weights that ``uid`` last set, uid → share of 1; empty when it has set none.
+
+        Raises TemporaryError when the file stays locked.
+        """
+        return normalised(await self._run(partial(self._store.weights_of, uid)))
 
     async def wait_for_epoch(self) -> int:
         """Wait for the first block of the next epoch and return the epoch we are in then.

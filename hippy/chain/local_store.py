@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from hippy.chain.local_schema import Genesis, open_file, sqlite_errors, transaction
 from hippy.chain.protocol import Neuron
+from hippy.chain.weights import UID_MAX
 from hippy.chain.yuma import consensus_incentive
 from hippy.endpoint import Endpoint
 from hippy.errors import AuthError, ConfigError, ConflictError, NotFoundError, UsageError
@@ -116,6 +117,13 @@ class LocalStore:
             sql.execute("DELETE FROM weight WHERE validator = ?", found)
             rows = [(*found, uid, float(weight)) for uid, weight in weights.items()]
             sql.executemany("INSERT INTO weight VALUES (?, ?, ?)", rows)
+
+    def weights_of(self, uid: int) -> dict[int, float]:
+        """Return the weights that ``uid`` last set, uid → weight as given; empty when it has set none."""
+        if not 0 <= uid <= UID_MAX:
+            return {}  # nobody's, and SQLite takes no more than 64 bits
+        with self._transaction("BEGIN") as sql:
+            return dict(sql.execute("SELECT target, weight FROM weight WHERE validator = ?", (uid,)).fetchall())
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:

@@ -75,6 +75,9 @@ class Chain(Protocol):
     async def current_epoch(self) -> int:
         """Return the number of the epoch that the newest block is in."""
 
+    async def epoch_seconds(self) -> float:
+        """Return how long an epoch takes, about: its blocks times the time between two."""
+
     async def beacon(self, round_number: int) -> bytes:
         """Return the 32 random bytes of a beacon round.
 
@@ -83,6 +86,12 @@ class Chain(Protocol):
 
     async def beacon_round(self) -> int:
         """Return the newest round whose beacon is known."""
+
+    async def rounds_per_epoch(self) -> int:
+        """Return how many beacon rounds an epoch has, about, and at least 1 (PROTOCOL §3.5).
+
+        An estimate is enough: audit batches of the last rounds that come after the epoch's end are given up.
+        """
 
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey.
@@ -95,6 +104,13 @@ class Chain(Protocol):
 
         Raises AuthError without a validator permit, UsageError for no positive entry or a negative or
         foreign one, TemporaryError when the chain does not take them now.
+        """
+
+    async def weights_of(self, uid: int) -> dict[int, float]:
+        """Return the weights that a validator has on chain now, uid → share of 1; empty when it has none.
+
+        Of timelocked ones those that were revealed last. Zeros are left out, and a weight ends when its uid passes to
+        another neuron. A uid that is not registered has none. Raises TemporaryError when the chain does not answer.
         """
 
     async def wait_for_epoch(self) -> int:

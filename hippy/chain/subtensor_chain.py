@@ -26,8 +26,9 @@ from hippy.chain.beacon import Beacon, BlockBeacon, PulseBeacon
 from hippy.chain.fate import look_up
 from hippy.chain.network import BittensorNetwork, parse_network
 from hippy.chain.protocol import Metagraph, Neuron
+from hippy.chain.scale import int_pairs
 from hippy.chain.subtensor import FINNEY_GENESIS, DoubtError, MakeSubstrate, Prepared, Signer, Subtensor, open_subtensor
-from hippy.chain.weights import check_weights
+from hippy.chain.weights import UID_MAX, check_weights, normalised
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import AuthError, ConfigError, TemporaryError, UsageError
@@ -168,7 +169,7 @@ class SubtensorChain:
         found = await self._subtensor.metagraph(self.netuid)
         if found is None:
             raise ConfigError(f"this chain no longer has a subnet {self.netuid}")
-        return found if self._facts.counts_epochs else replace(found, tempo_blocks=found.tempo_blocks + 1)
+        return replace(found, tempo_blocks=self._epoch_blocks(found.tempo_blocks))
 
     async def current_block(self) -> int:
         """Return the newest block number."""
@@ -177,6 +178,10 @@ class SubtensorChain:
     async def current_epoch(self) -> int:
         """Return the number of the epoch that the newest block is in."""
         return await self._epoch_at(await self.current_block())
+
+    async def epoch_seconds(self) -> float:
+        """Return how long an epoch takes, about."""
+        return await self._blocks_per_epoch() * self._facts.block_seconds
 
     async def wait_for_epoch(self) -> int:
         """Return the number of the next epoch (or a later one, after a pause) once its first block is there."""
@@ -201,6 +206,10 @@ class SubtensorChain:
     async def beacon_round(self) -> int:
         """Return the newest round whose beacon is known."""
         return await self._beacon.newest()
+
+    async def rounds_per_epoch(self) -> int:
+        """Return how many beacon rounds an epoch has, about, and at least 1."""
+        return max(1, self._beacon.rounds_in(await self._blocks_per_epoch(), self._facts.block_seconds))
 
     async def publish_endpoint(self, endpoint: Endpoint) -> None:
         """Make ``endpoint`` the address of our hotkey.
@@ -237,6 +246,17 @@ class SubtensorChain:
         prepared = await self._subtensor.prepare_weights(self.netuid, weights, self._hotkey())
         await self._write("setting weights", prepared, is_set)
 
+    async def weights_of(self, uid: int) -> dict[int, float]:
+        """Return the weights that a validator has on chain now, uid → share of 1; empty when it has none.
+
+        Old runtimes may keep one on a uid that has passed to another neuron, though they no longer count it. Raises
+        TemporaryError when the chain does not answer.
+        """
+        if not 0 <= uid <= UID_MAX:
+            return {}
+        # The map's first key is the mechanism's index, which is the netuid for mechanism 0, the one we set weights of.
+        return normalised(int_pairs(await self._subtensor.query(_SUBTENSOR, "Weights", [self.netuid, uid])))
+
     async def close(self) -> None:
         """Let go of the connection; a second time does nothing."""
         await self._subtensor.close()
@@ -271,8 +291,15 @@ class SubtensorChain:
         if self._facts.counts_epochs:
             return int(await self._subtensor.query(_SUBTENSOR, "SubnetEpochIndex", [self.netuid], block=block))
         # Before subtensor counted them, an epoch ran in every block where this division leaves nothing.
-        tempo = int(await self._subtensor.query(_SUBTENSOR, "Tempo", [self.netuid], block=block))
-        return (block + self.netuid + 1) // (tempo + 1)
+        return (block + self.netuid + 1) // await self._blocks_per_epoch(block)
+
+    async def _blocks_per_epoch(self, block: int | None = None) -> int:
+        """Return how many blocks an epoch has, now or as of a block."""
+        return self._epoch_blocks(int(await self._subtensor.query(_SUBTENSOR, "Tempo", [self.netuid], block=block)))
+
+    def _epoch_blocks(self, tempo: int) -> int:
+        """Return how many blocks an epoch has under a tempo: one more where the runtime does not count epochs."""
+        return tempo if self._facts.counts_epochs else tempo + 1
 
     async def _write(self, what: str, prepared: Prepared, is_done: Callable[[], Awaitable[bool]]) -> None:
         """Send a transaction once; where its fate is in doubt, look what became of it."""

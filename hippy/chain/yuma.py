@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from math import fsum
 from typing import TypeAlias
 
+from hippy.chain.weights import normalised
+
 Row: TypeAlias = Mapping[int, float]
 
 
@@ -31,22 +33,16 @@ def consensus_incentive(weights: Mapping[int, Row], stakes: Mapping[int, int]) -
     rows = {
         validator: row
         for validator in sorted(weights)
-        if stakes[validator] > 0 and (row := _normalised(validator, weights[validator]))
+        if stakes[validator] > 0 and (row := _without_self(validator, weights[validator]))
     }
     ranks = {uid: _rank(uid, rows, stakes) for uid in sorted(stakes)}
     total = fsum(ranks.values())
     return {uid: rank / total if total > 0 else 0.0 for uid, rank in ranks.items()}
 
 
-def _normalised(validator: int, row: Row) -> dict[int, float]:
+def _without_self(validator: int, row: Row) -> dict[int, float]:
     """Return the row without its self-weight and zeros, scaled to sum 1 (empty when nothing is left)."""
-    others = {uid: weight for uid, weight in row.items() if uid != validator and weight > 0}
-    if not others:
-        return {}
-    # Dividing by the largest first keeps the sum finite for any finite weights.
-    largest = max(others.values())
-    total = fsum(weight / largest for weight in others.values())
-    return {uid: weight / largest / total for uid, weight in others.items()}
+    return normalised({uid: weight for uid, weight in row.items() if uid != validator})
 
 
 def _rank(uid: int, rows: Mapping[int, Row], stakes: Mapping[int, int]) -> float:

@@ -36,6 +36,9 @@ WAIT_SECONDS: Final = 10.0
 WEIGHT_TOLERANCE: Final = 1e-3
 """Chains keep weights and incentives as 16-bit fractions."""
 
+ROUNDS_TOLERANCE: Final = 0.1
+"""An epoch's rounds are an estimate, but a block more or less in an epoch of five is noticed."""
+
 STAKE_RAO: Final = 1_000 * 10**9
 
 
@@ -163,6 +166,48 @@ class ChainContract:
             found = incentives(await chain.metagraph())
         assert found == pytest.approx({validator: 0, one: 0, two: 1}, abs=WEIGHT_TOLERANCE)
 
+    async def test_weights_are_read_back_as_shares(self, world: ChainWorld) -> None:
+        validator, one, two = await add_validator(world, 0), await add_miner(world, 1), await add_miner(world, 2)
+        async with world.chain(key(0)) as chain, world.chain(None) as reader:
+            await chain.set_weights({one: 3.0, two: 1.0, validator: 0.0})
+            assert await reader.weights_of(validator) == pytest.approx({one: 0.75, two: 0.25}, abs=WEIGHT_TOLERANCE)
+            await chain.set_weights({two: 5.0})
+            assert await reader.weights_of(validator) == {two: 1.0}
+
+    async def test_each_validators_weights_are_its_own(self, world: ChainWorld) -> None:
+        validators = [await add_validator(world, number) for number in (0, 1)]
+        miners = [await add_miner(world, number) for number in (2, 3)]
+        for number in (0, 1):
+            async with world.chain(key(number)) as chain:
+                await chain.set_weights({miners[number]: 7.0})
+        async with world.chain(None) as reader:
+            assert [await reader.weights_of(uid) for uid in validators] == [{miners[0]: 1.0}, {miners[1]: 1.0}]
+
+    async def test_who_never_weighed_has_no_weights(self, world: ChainWorld) -> None:
+        validator, silent = await add_validator(world, 0), await add_validator(world, 1)
+        miner = await add_miner(world, 2)
+        async with world.chain(key(0)) as chain:
+            await chain.set_weights({miner: 1.0})
+            assert await chain.weights_of(validator) == {miner: 1.0}
+            for uid in (silent, miner, 200, 65_535, 65_536, -1, 2**64):
+                assert await chain.weights_of(uid) == {}
+
+    async def test_weights_of_a_lost_validator_are_not_its_successors(self, world: ChainWorld) -> None:
+        uid, miner = await add_validator(world, 0), await add_miner(world, 1)
+        async with world.chain(key(0)) as chain:
+            await chain.set_weights({miner: 1.0})
+            await world.deregister(key(0))
+            assert await add_validator(world, 2) == uid
+            assert await chain.weights_of(uid) == {}
+
+    async def test_weights_on_a_lost_miner_are_not_its_successors(self, world: ChainWorld) -> None:
+        validator, one, two = await add_validator(world, 0), await add_miner(world, 1), await add_miner(world, 2)
+        async with world.chain(key(0)) as chain:
+            await chain.set_weights({one: 3.0, two: 1.0})
+            await world.deregister(key(1))
+            assert await add_miner(world, 3) == one
+            assert await chain.weights_of(validator) == {two: 1.0}
+
     async def test_minority_of_stake_cannot_raise_its_friend(self, world: ChainWorld) -> None:
         await add_validator(world, 0, stake_rao=60 * 10**9)
         await add_validator(world, 1, stake_rao=40 * 10**9)
@@ -280,6 +325,21 @@ class ChainContract:
             assert await chain.current_epoch() == epoch
             await world.advance_blocks((await chain.metagraph()).tempo_blocks - 1)
             assert await chain.current_epoch() == epoch
+
+    async def test_an_epoch_has_about_as_many_rounds_as_it_is_said_to(self, world: ChainWorld) -> None:
+        async with world.chain(None) as chain:
+            epoch, _ = await _epoch_after(world, chain)
+            first_round, rounds = await chain.beacon_round(), await chain.rounds_per_epoch()
+            assert rounds >= 1
+            while await chain.beacon_round() < first_round + rounds:
+                assert await chain.current_epoch() == epoch
+                await world.advance_blocks(1)
+            assert await chain.current_epoch() == epoch + 1
+            assert await chain.beacon_round() - first_round == pytest.approx(rounds, rel=ROUNDS_TOLERANCE)
+
+    async def test_an_epoch_takes_time(self, world: ChainWorld) -> None:
+        async with world.chain(key(1)) as one, world.chain(None) as two:
+            assert await one.epoch_seconds() == await two.epoch_seconds() > 0
 
     async def test_participants_wait_for_the_same_epoch(self, world: ChainWorld) -> None:
         async with world.chain(key(1)) as one, world.chain(None) as two:

@@ -252,11 +252,20 @@ class MemoryChain:
                 return hotkeys.get(params[1])
             case "LastUpdate":
                 return self.metagraph()["last_update"]
+            case "Weights":
+                return self._weights(*params)
             case "Pulses":
                 return self._pulse(params[0])
         if item not in values:
             raise ValueError(f"storage function {item} not found")
         return values[item]
+
+    def _weights(self, mechanism_index: int, uid: int) -> list[tuple[int, int]]:
+        """Return a validator's revealed weights in the order it gave them; there is one mechanism, number 0."""
+        if not 0 <= uid <= U16_MAX:
+            raise ValueError(f"{uid} is no u16")
+        neuron = self._neurons.get(uid) if mechanism_index == self.netuid else None
+        return [] if neuron is None else list(neuron.weights.items())
 
     def _pulse(self, round_number: int) -> dict[str, Any] | None:
         if not self.stores_pulses or round_number > self.block * PULSES_PER_BLOCK or round_number % 7 == 0:

@@ -163,12 +163,13 @@ class Http:
 
 
 @asynccontextmanager
-async def open_http(identity: Identity | None, clock: Clock) -> AsyncIterator[Http]:
-    """Open the process's HTTP client."""
+async def open_http(identity: Identity | None, clock: Clock, *, source_host: str | None = None) -> AsyncIterator[Http]:
+    """Open an HTTP client; ``source_host`` is the address of ours that its connections leave from."""
     connector = aiohttp.TCPConnector(
         limit=limits.CONNECTIONS_MAX,
         limit_per_host=limits.CONNECTIONS_PER_PEER_MAX,
         keepalive_timeout=limits.KEEPALIVE_SECONDS,
+        local_addr=(source_host, 0) if source_host else None,
     )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.CONNECT_SECONDS, sock_read=limits.STALL_SECONDS)
     async with aiohttp.ClientSession(

@@ -2,21 +2,29 @@
 
 Everything a registry knows is a fold over these records, so a follower or a rebuilt index needs nothing else
 but the manifests. Each record's ``prev`` is the id of the one before it (zero for the first), and the head's
-signature therefore covers the whole history.
+signature therefore covers the whole history. A record names its body by id, so that strangers can check the chain
+without the bodies that are not theirs to read.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from hippy.errors import ProtocolError
+from hippy.wire.audit import LostReport
 from hippy.wire.canonical import Message, SignedMessage
-from hippy.wire.fields import U16, U32, Count, Key, Message32, Seconds, Segment, Text
+from hippy.wire.fields import U16, U32, Count, Index, Key, Message32, RootId, Seconds, Segment, Text
 from hippy.wire.node import MINERS_MAX
 from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SealEnvelope, SegmentRecord
 from hippy.wire.ticket import PayClass
+
+LOG_PAGE_MAX: Final = 256
+LOG_PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
+LOST_PIECES_MAX: Final = 1_024
+"""Pieces in one loss record; a miner that lost more gets several."""
 
 
 class AccountRecord(Message):
@@ -45,6 +53,13 @@ class CandidateSet(Message):
     candidates: Annotated[tuple[Candidate, ...], Field(max_length=MINERS_MAX)]
 
 
+class Envelopes(Message):
+    """A committed segment's seal key, encrypted to validators."""
+
+    TYPE = "envelopes"
+    envelopes: Annotated[tuple[SealEnvelope, ...], Field(min_length=1, max_length=3)]
+
+
 class AllocationClosed(Message):
     """No commit of this segment is accepted any more (PROTOCOL §3.3)."""
 
@@ -64,8 +79,49 @@ class Departure(Message):
     block: Count
 
 
+LossReason = Literal["reported", "failed", "unanswered"]
+
+
+class LostPiece(Message):
+    """One holding that ended; ``root`` is the piece's, so that audits can be checked without the segment."""
+
+    TYPE = "lost-piece"
+    segment_id: Segment
+    index: Index
+    root: RootId
+
+
+class Loss(Message):
+    """Pieces that a miner holds no more, and how that is known (PROTOCOL §5.1).
+
+    ``reported``: its own report, which came when ``round`` was the newest beacon round. ``failed`` and ``unanswered``:
+    batch ``batch`` of epoch ``epoch``, one of whose leaves was not shown, or which was never answered.
+    """
+
+    TYPE = "loss"
+    miner: Key
+    reason: LossReason
+    pieces: Annotated[tuple[LostPiece, ...], Field(min_length=1, max_length=LOST_PIECES_MAX)]
+    report: LostReport | None = None
+    round: Count | None = None
+    epoch: Count | None = None
+    batch: U32 | None = None
+
+    def check_shape(self) -> None:
+        """Raises ProtocolError unless the fields are those of the reason, and the pieces distinct."""
+        told = (self.report is not None, self.round is not None, self.epoch is not None, self.batch is not None)
+        is_reported = self.reason == "reported"
+        if told != (is_reported, is_reported, not is_reported, not is_reported):
+            raise ProtocolError(f"a loss that is {self.reason} does not tell these things")
+        if len({(piece.segment_id, piece.index) for piece in self.pieces}) != len(self.pieces):
+            raise ProtocolError("a loss names each piece once")
+
+
+Kind = Literal["account", "candidates", "segment", "row", "closed", "departure", "loss"]
+
+
 class LogRecord(Message):
-    """One step of a registry; exactly one body field is present, the one ``kind`` names."""
+    """One step of a registry: which body it has, by that body's id, and what it follows."""
 
     TYPE = "log-record"
     home: Key
@@ -73,14 +129,24 @@ class LogRecord(Message):
     seq: Count
     prev: Message32
     time: Seconds
-    kind: Literal["account", "candidates", "segment", "row", "closed", "departure"]
+    kind: Kind
+    body_id: Message32
+    envelopes_id: Message32 | None = None
+
+
+class LogEntry(Message):
+    """A record with its body, or without where the body is not for everybody; ``envelopes`` are beside a segment."""
+
+    TYPE = "log-entry"
+    record: LogRecord
     account: AccountRecord | None = None
     candidates: CandidateSet | None = None
     segment: SegmentRecord | None = None
-    envelopes: Annotated[tuple[SealEnvelope, ...], Field(max_length=3)] | None = None
     row: ObjectRow | None = None
     closed: AllocationClosed | None = None
     departure: Departure | None = None
+    loss: Loss | None = None
+    envelopes: Envelopes | None = None
 
 
 class LogHead(SignedMessage):
@@ -92,3 +158,12 @@ class LogHead(SignedMessage):
     term: U32
     seq: Count
     head: Message32
+
+
+class LogPage(Message):
+    """``GET /v1/log``: entries in order, and the head once they reach it; bodies for validators only are left out."""
+
+    TYPE = "log-page"
+    home: Key
+    entries: Annotated[tuple[LogEntry, ...], Field(max_length=LOG_PAGE_MAX)]
+    head: LogHead | None = None

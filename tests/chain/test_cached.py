@@ -45,6 +45,7 @@ class CountingChain:
     started: float = field(init=False)
     published: list[Endpoint] = field(default_factory=list)
     weights: list[Mapping[int, float]] = field(default_factory=list)
+    tempo_blocks: int = TEMPO_BLOCKS
 
     def __post_init__(self) -> None:
         self.started = self.clock.now()
@@ -66,8 +67,16 @@ class CountingChain:
     async def current_epoch(self) -> int:
         return self._block("epoch") // TEMPO_BLOCKS
 
+    async def epoch_seconds(self) -> float:
+        self._block("epoch seconds")
+        return self.tempo_blocks * BLOCK_SECONDS
+
     async def beacon_round(self) -> int:
         return self._block("round")
+
+    async def rounds_per_epoch(self) -> int:
+        self._block("rounds per epoch")
+        return self.tempo_blocks
 
     async def beacon(self, round_number: int) -> bytes:
         if round_number > self._block("beacon"):
@@ -88,6 +97,9 @@ class CountingChain:
 
     async def set_weights(self, weights: Mapping[int, float]) -> None:
         self.weights.append(weights)
+
+    async def weights_of(self, uid: int) -> dict[int, float]:
+        return {uid: 1.0, **self.weights[-1]}
 
     async def close(self) -> None:
         self.asked["close"] = self.asked.get("close", 0) + 1
@@ -197,6 +209,30 @@ async def test_block_epoch_and_round_may_be_three_seconds_old(
         assert chain.asked[name] == before + 1
 
 
+async def test_the_length_of_an_epoch_is_read_once_an_epoch(
+    cached: CachedChain, chain: CountingChain, clock: VirtualClock
+) -> None:
+    for tempo_blocks in (TEMPO_BLOCKS, 7):
+        for _ in range(TEMPO_BLOCKS):
+            assert await cached.rounds_per_epoch() == tempo_blocks
+            assert await cached.epoch_seconds() == tempo_blocks * BLOCK_SECONDS
+            chain.tempo_blocks = 7
+            await clock.advance(BLOCK_SECONDS)
+    assert (chain.asked["rounds per epoch"], chain.asked["epoch seconds"]) == (2, 2)
+
+
+async def test_the_length_of_an_epoch_is_not_kept_for_ever(clock: VirtualClock) -> None:
+    chain = CountingChain(clock, stuck=True)
+    async with open_cached(chain, clock) as cached:
+        asks = (cached.rounds_per_epoch, cached.epoch_seconds)
+        assert [await ask() for ask in asks] == [TEMPO_BLOCKS, EPOCH_SECONDS]
+        chain.tempo_blocks = 7
+        await clock.advance(FRESH_SECONDS - 1)
+        assert [await ask() for ask in asks] == [TEMPO_BLOCKS, EPOCH_SECONDS]
+        await clock.advance(1)
+        assert [await ask() for ask in asks] == [7, 7 * BLOCK_SECONDS]
+
+
 async def test_a_round_is_asked_once_but_one_to_come_again(
     cached: CachedChain, chain: CountingChain, clock: VirtualClock
 ) -> None:
@@ -207,9 +243,11 @@ async def test_a_round_is_asked_once_but_one_to_come_again(
     assert chain.asked["beacon"] == 2
 
 
-async def test_writes_and_facts_go_straight_through(cached: CachedChain, chain: CountingChain) -> None:
-    await cached.set_weights({1: 1.0})
-    assert chain.weights == [{1: 1.0}]
+async def test_weights_writes_and_facts_go_straight_through(cached: CachedChain, chain: CountingChain) -> None:
+    for weight in (1.0, 2.0):
+        await cached.set_weights({1: weight})
+        assert await cached.weights_of(9) == {9: 1.0, 1: weight}
+    assert chain.weights == [{1: 1.0}, {1: 2.0}]
     assert (cached.network, cached.netuid, cached.is_local) == (chain.network, 7, True)
     await cached.close()
     assert chain.asked["close"] == 1

@@ -49,6 +49,12 @@ async def test_chain_has_the_values_it_was_created_with(path: Path, clock: Virtu
         assert (metagraph.block, metagraph.tempo_blocks, metagraph.neurons) == (0, 5, ())
 
 
+async def test_an_epoch_takes_the_time_of_its_blocks(path: Path, clock: VirtualClock) -> None:
+    async with open_local_chain(path, hotkey=None, clock=clock) as chain:
+        assert await chain.epoch_seconds() == 10.0
+        assert await chain.rounds_per_epoch() == 5
+
+
 async def test_blocks_begin_exactly_on_time(path: Path, clock: VirtualClock) -> None:
     async with open_local_chain(path, hotkey=None, clock=clock) as chain:
         for block in range(1, 50):

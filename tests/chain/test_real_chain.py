@@ -177,6 +177,9 @@ async def test_a_subnet_lives_on_a_real_runtime() -> None:
         for _ in range(2):
             epoch = await asyncio.wait_for(chain.wait_for_epoch(), WAIT_SECONDS)
         after = await chain.metagraph()
+        for key in keys[:VALIDATORS]:
+            assert await chain.weights_of(ours[key.public_key].uid) == pytest.approx(weights, abs=0.001)
+        assert await chain.weights_of(miners[0]) == {}
         say(f"epoch {epoch}\n{table(after)}")
     async with god() as alice:
         ranks = {neuron.uid: neuron.rank for neuron in await alice.client.subnets.metagraph(netuid, commitments=False)}
@@ -198,6 +201,8 @@ async def check_facts(chain: SubtensorChain) -> None:
     assert await asyncio.wait_for(chain.wait_for_epoch(), WAIT_SECONDS) == epoch + 1
     assert await chain.current_block() == pytest.approx(first + tempo, abs=2)  # blocks go on while we ask
     newest = await chain.beacon_round()
+    assert await chain.rounds_per_epoch() >= 1
+    assert await chain.epoch_seconds() > 0
     assert len(await chain.beacon(newest)) == 32
     assert await chain.beacon(newest) == await chain.beacon(newest)
     with pytest.raises(BeaconNotYet):

@@ -18,7 +18,7 @@ from hippy.chain.subtensor import FINNEY_GENESIS, open_subtensor, sdk_substrate
 from hippy.chain.subtensor_chain import SubtensorChain, open_subtensor_chain
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
-from hippy.errors import AuthError, ConfigError, RateLimitedError, TemporaryError, UsageError
+from hippy.errors import AuthError, ConfigError, ProtocolError, RateLimitedError, TemporaryError, UsageError
 from hippy.identity import Identity
 from hippy.testing.chain_contract import key
 from hippy.testing.clock import VirtualClock
@@ -102,6 +102,57 @@ async def test_timelocked_weights_are_committed_sealed(memory: MemoryChain, monk
     assert len(commit) > 100
     assert bytes(HOTKEY.public_key) not in commit
     assert reveal_round > 20_000_000  # drand's quicknet, some time after 2025
+
+
+async def test_weights_that_are_not_revealed_yet_are_not_shown(memory: MemoryChain) -> None:
+    async with opened(memory) as chain:
+        await chain.set_weights({1: 1.0})
+        memory.commit_reveal = True
+        await chain.set_weights({2: 1.0})
+        assert await chain.weights_of(0) == {1: 1.0}
+
+
+async def test_shares_are_those_of_the_chains_16_bit_weights(memory: MemoryChain) -> None:
+    memory.neuron(0).weights = {1: 65_535, 2: 0, 3: 21_845}
+    async with opened(memory) as chain:
+        assert await chain.weights_of(0) == {1: 0.75, 3: 0.25}
+
+
+async def test_weights_that_the_chain_cannot_mean_are_a_protocol_error(memory: MemoryChain) -> None:
+    class Garbled(MemorySubstrate):
+        async def query(self, module: str, item: str, params: Any = None, block_hash: str | None = None) -> Any:
+            return [1, 2] if item == "Weights" else await super().query(module, item, params, block_hash)
+
+    async with open_subtensor_chain(
+        LOOPBACK, 7, signer=None, clock=VirtualClock(), make_substrate=lambda: Garbled(memory)
+    ) as chain:
+        with pytest.raises(ProtocolError, match="pairs of integers"):
+            await chain.weights_of(0)
+
+
+@pytest.mark.parametrize(
+    ("stores_pulses", "counts_epochs", "rounds"), [(True, True, 1_440), (True, False, 1_444), (False, True, 360)]
+)
+async def test_an_epoch_has_a_round_per_block_or_per_three_seconds(
+    stores_pulses: bool, counts_epochs: bool, rounds: int
+) -> None:
+    memory = MemoryChain(tempo=360, stores_pulses=stores_pulses, counts_epochs=counts_epochs)
+    async with opened(memory) as chain:
+        assert await chain.rounds_per_epoch() == rounds
+        assert await chain.epoch_seconds() == (4_320 if counts_epochs else 4_332)
+        assert (await chain.metagraph()).tempo_blocks * 12 == await chain.epoch_seconds()
+
+
+async def test_an_epoch_shorter_than_a_round_has_one(memory: MemoryChain) -> None:
+    class Fast(MemorySubstrate):
+        async def block_time(self) -> float:
+            return 0.25
+
+    async with open_subtensor_chain(
+        LOOPBACK, 7, signer=None, clock=VirtualClock(), make_substrate=lambda: Fast(memory)
+    ) as chain:
+        assert await chain.epoch_seconds() == 1.25
+        assert await chain.rounds_per_epoch() == 1
 
 
 async def test_a_hotkey_without_permit_commits_nothing_though_the_chain_would_take_it(memory: MemoryChain) -> None:

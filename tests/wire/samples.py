@@ -7,8 +7,22 @@ from typing import Any, Final
 from hippy.endpoint import Endpoint
 from hippy.identity import Identity
 from hippy.ids import MessageId, NetworkId, PublicKey, Root, SegmentId
+from hippy.wire.audit import EpochHeader, Epochs, HeadName, LostAnswer, LostReport
 from hippy.wire.canonical import Message
-from hippy.wire.log import AccountRecord, AllocationClosed, Candidate, CandidateSet, Departure, LogHead, LogRecord
+from hippy.wire.log import (
+    AccountRecord,
+    AllocationClosed,
+    Candidate,
+    CandidateSet,
+    Departure,
+    Envelopes,
+    LogEntry,
+    LogHead,
+    LogPage,
+    LogRecord,
+    Loss,
+    LostPiece,
+)
 from hippy.wire.node import AccountStatus, Directory, EncryptionKey, Hello, MinerEntry
 from hippy.wire.object import (
     BucketsAnswer,
@@ -39,6 +53,7 @@ from hippy.wire.segment import (
     TicketList,
 )
 from hippy.wire.ticket import Receipt, Refusal, Ticket, TicketGrant, TicketProof
+from tests.wire.audit_samples import SCORE_MESSAGES
 
 NETWORK: Final = NetworkId(b"N" * 32)
 OTHER_NETWORK: Final = NetworkId(b"O" * 32)
@@ -138,6 +153,58 @@ ACCOUNT_RECORD: Final = AccountRecord(account=ACCOUNT.public_key, pay_class="can
 CANDIDATES: Final = CandidateSet(candidates=(CANDIDATE,))
 CLOSED: Final = AllocationClosed(segment_id=SegmentId(b"s" * 32), upload_by=TIME)
 DEPARTURE: Final = Departure(hotkey=MINER.public_key, block=1_000)
+ENVELOPES: Final = Envelopes(envelopes=(ENVELOPE,))
+LOST_REPORT: Final = LostReport(
+    miner=MINER.public_key,
+    validator=PublicKey(b"w" * 32),  # not VALIDATOR, who would be taken for the signer
+    roots=(Root(b"r" * 32), Root(b"q" * 32)),
+    time=TIME,
+).signed(MINER, NETWORK)
+LOST_PIECE: Final = LostPiece(segment_id=SegmentId(b"s" * 32), index=3, root=Root(b"r" * 32))
+LOSS: Final = Loss(
+    miner=MINER.public_key, reason="reported", pieces=(LOST_PIECE,), report=LOST_REPORT, round=9, epoch=5, batch=3
+)
+LOG_RECORD: Final = LogRecord(
+    home=VALIDATOR.public_key,
+    term=1,
+    seq=1,
+    prev=MessageId(bytes(32)),
+    time=TIME,
+    kind="segment",
+    body_id=MessageId(b"i" * 32),
+    envelopes_id=MessageId(b"e" * 32),
+)
+LOG_ENTRY: Final = LogEntry(
+    record=LOG_RECORD,
+    account=ACCOUNT_RECORD,
+    candidates=CANDIDATES,
+    segment=RECORD,
+    row=ROW,
+    closed=CLOSED,
+    departure=DEPARTURE,
+    loss=LOSS,
+    envelopes=ENVELOPES,
+)
+LOG_HEAD: Final = LogHead(home=VALIDATOR.public_key, netuid=7, term=1, seq=1, head=MessageId(b"h" * 32)).signed(
+    VALIDATOR, NETWORK
+)
+HEAD_NAME: Final = HeadName(home=VALIDATOR.public_key, term=1, seq=1, head=MessageId(b"h" * 32))
+HEADER: Final = EpochHeader(
+    network=NETWORK,
+    netuid=7,
+    validator=VALIDATOR.public_key,
+    epoch=5,
+    time=TIME,
+    seed_commit=b"c" * 32,
+    prev_header=MessageId(b"p" * 32),
+    prev_epoch=4,
+    revealed=b"s" * 32,
+    transcript_root=b"t" * 32,
+    sheet_id=MessageId(b"x" * 32),
+    first_round=9,
+    rounds=360,
+    heads=(HEAD_NAME,),
+).signed(VALIDATOR, NETWORK)
 
 MESSAGES: Final[list[Message]] = [
     Hello(
@@ -197,20 +264,17 @@ MESSAGES: Final[list[Message]] = [
     CANDIDATES,
     CLOSED,
     DEPARTURE,
-    LogRecord(
-        home=VALIDATOR.public_key,
-        term=1,
-        seq=1,
-        prev=MessageId(bytes(32)),
-        time=TIME,
-        kind="account",
-        account=ACCOUNT_RECORD,
-        candidates=CANDIDATES,
-        segment=RECORD,
-        envelopes=(ENVELOPE,),
-        row=ROW,
-        closed=CLOSED,
-        departure=DEPARTURE,
-    ),
-    LogHead(home=VALIDATOR.public_key, netuid=7, term=1, seq=1, head=MessageId(b"h" * 32)).signed(VALIDATOR, NETWORK),
+    ENVELOPES,
+    LOST_REPORT,
+    LostAnswer(recorded=2),
+    LOST_PIECE,
+    LOSS,
+    LOG_RECORD,
+    LOG_ENTRY,
+    LOG_HEAD,
+    LogPage(home=VALIDATOR.public_key, entries=(LOG_ENTRY,), head=LOG_HEAD),
+    HEAD_NAME,
+    HEADER,
+    Epochs(first=1, last=160),
+    *SCORE_MESSAGES,
 ]
