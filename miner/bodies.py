@@ -55,17 +55,19 @@ async def _next(content: StreamReader) -> bytes:
         return await content.readany()
 
 
-async def send(request: web.Request, buffers: Sequence[Buffer]) -> web.StreamResponse:
+async def send(
+    request: web.Request, buffers: Sequence[Buffer], *, deadline_seconds: float | None = None
+) -> web.StreamResponse:
     """Answer with ``buffers``, one after the other, and return once the reader's side has taken them.
 
-    A reader slower than hippy.transport.limits allows is disconnected.
+    A reader slower than ``deadline_seconds``, or hippy.transport.limits, allows is disconnected.
     """
     views = [memoryview(buffer).cast("B") for buffer in buffers]
     total = sum(len(view) for view in views)
     response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
     response.content_length = total
     try:
-        async with asyncio.timeout(limits.deadline_seconds(total)):
+        async with asyncio.timeout(deadline_seconds or limits.deadline_seconds(total)):
             await response.prepare(request)
             for view in views:
                 for start in range(0, len(view), SLICE_BYTES):

@@ -1,4 +1,4 @@
-"""What a miner gives away at once: memory for bodies, room on the disk, turns at reading.
+"""What a miner gives away at once: memory for bodies, room on the disk, turns at reading, a share for each peer.
 
 Everything here is counted in the event loop's thread, so taking is exact: two uploads never get the same byte.
 What is taken comes back through a :class:`Hold`, which can be released twice and counts once.
@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 
 from hippy.errors import NoSpaceError, RateLimitedError
+from hippy.ids import PublicKey
 
 
 class Hold:
@@ -90,10 +91,36 @@ class Space:
         self._promised_bytes -= length
 
 
+class Shares:
+    """At most ``limit`` at once for each peer; nobody waits, and who has none takes no memory."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self._limit = limit
+        self._name = name
+        self._taken: dict[PublicKey, int] = {}
+
+    def take(self, peer: PublicKey) -> Hold:
+        """Take one of a peer's.
+
+        Raises RateLimitedError when it has all of them.
+        """
+        taken = self._taken.get(peer, 0)
+        if taken >= self._limit:
+            raise RateLimitedError(f"more than {self._limit} {self._name} at once", hint="wait for an answer")
+        self._taken[peer] = taken + 1
+        return Hold(lambda: self._give_back(peer))
+
+    def _give_back(self, peer: PublicKey) -> None:
+        self._taken[peer] -= 1
+        if not self._taken[peer]:
+            del self._taken[peer]
+
+
 class Turns:
     """At most ``limit`` at work, at most ``waiting_max`` in line, nobody in line for longer than ``wait_seconds``."""
 
-    def __init__(self, limit: int, *, waiting_max: int, wait_seconds: float) -> None:
+    def __init__(self, limit: int, name: str, *, waiting_max: int, wait_seconds: float) -> None:
+        self._name = name
         self._slots = asyncio.Semaphore(limit)
         self._waiting_max = waiting_max
         self._wait_seconds = wait_seconds
@@ -113,12 +140,12 @@ class Turns:
 
     async def _acquire(self) -> None:
         if self._waiting >= self._waiting_max:
-            raise RateLimitedError("too many reads at once", hint="try again in a moment")
+            raise RateLimitedError(f"too many {self._name} at once", hint="try again in a moment")
         self._waiting += 1
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._slots.acquire()
         except TimeoutError:
-            raise RateLimitedError("too many reads at once", hint="try again in a moment") from None
+            raise RateLimitedError(f"too many {self._name} at once", hint="try again in a moment") from None
         finally:
             self._waiting -= 1

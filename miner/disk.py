@@ -82,24 +82,51 @@ def read_exactly(path: Path, offset: int, length: int, *, size: int) -> bytes:
     Raises IntegrityError when the file is gone, has another size or cannot be read, TemporaryError when this
     machine is short of something.
     """
+    with opened(path, size=size) as descriptor:
+        return read_at(descriptor, path, offset, length)
+
+
+@contextmanager
+def opened(path: Path, *, size: int) -> Iterator[int]:
+    """Open a file that has ``size`` bytes, for :func:`read_at`; yields its descriptor.
+
+    Raises what :func:`read_exactly` raises.
+    """
     with reading(path):
         descriptor = os.open(path, os.O_RDONLY)
-        try:
+    try:
+        with reading(path):
             found = os.fstat(descriptor).st_size
-            data = os.pread(descriptor, length, offset) if found == size else b""
-        finally:
-            os.close(descriptor)
+        if found != size:
+            raise IntegrityError(f"{path.name} has {found} bytes on this disk, not {size}")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_at(descriptor: int, path: Path, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes from ``offset`` on, in one read; ``path`` is for the error.
+
+    Raises IntegrityError when they cannot be read or are fewer, TemporaryError.
+    """
+    with reading(path):
+        data = os.pread(descriptor, length, offset)
     if len(data) != length:
-        raise IntegrityError(f"{path.name} has {found} bytes on this disk, not {size}")
+        raise IntegrityError(f"{path.name} gave {len(data)} bytes of {length} at {offset} on this disk")
     return data
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Name the errors of reading: a lost or unreadable file is the disk's lie, the rest will pass."""
+    """Name the errors of reading: a lost or unreadable file is the disk's lie, the rest will pass.
+
+    So will a file whose folder is gone too: folders are never removed, so the disk is not mounted.
+    """
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENOENT and not path.parent.is_dir():
+            raise TemporaryError(f"the folder of {path.name} is not there now: is its disk mounted?") from None
         if error.errno in (errno.ENOENT, errno.EIO):
             raise IntegrityError(f"this disk lost {path.name}: {error.strerror}") from None
         raise TemporaryError(f"cannot read {path.name} now: {error.strerror}") from None

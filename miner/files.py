@@ -18,7 +18,7 @@ until its tree is lost as well: then nothing proves any leaf, and every read of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +27,40 @@ from typing import TYPE_CHECKING, Final
 from hippy.errors import IntegrityError, TemporaryError
 from hippy.hashing import HASH_BYTES
 from hippy.ids import Root
-from hippy.miner.disk import make_directory, publish, read_exactly, sync_directory, write_draft, writing
+from hippy.miner.disk import (
+    make_directory,
+    opened,
+    publish,
+    read_at,
+    read_exactly,
+    sync_directory,
+    write_draft,
+    writing,
+)
+from hippy.miner.leaves import Levels, ProvenLeaf, levels_of, proven
+from hippy.proofs.paths import leaf_length
 from hippy.proofs.ranges import RangeProof, covering_leaves, prove
-from hippy.proofs.tree import LEAF_BYTES, leaf_count, leaf_hashes, piece_root
+from hippy.proofs.tree import LEAF_BYTES, leaf_count, leaf_hashes, piece_root, root_over
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 TREE_SUFFIX: Final = ".tree"
 FOLDERS: Final = 256
+MISSING_NAMED_MAX: Final = 4_096
+"""A sweep that has found so many lost pieces ends with its folder, so that a lost disk does not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What a sweep found: files removed because no row names them, pieces in the index that have no file."""
+    """What a sweep found: files removed because no row names them, pieces in the index that have no file.
+
+    ``next_folder`` is where to go on, FOLDERS when all is done.
+    """
 
     orphans: int
-    missing: int
+    missing: tuple[Root, ...]
+    next_folder: int
 
 
 def make_data_directory(data_dir: Path) -> None:
@@ -75,9 +92,13 @@ class PieceFiles:
                 leftover.unlink()
         return files
 
+    def is_laid_out(self) -> bool:
+        """Return whether there is any folder of pieces; they come with the first start and stay."""
+        return self._pieces.is_dir() and any(self._pieces.iterdir())
+
     def is_empty(self) -> bool:
         """Return whether there is no file of any piece."""
-        return not any(any(folder.iterdir()) for folder in self._pieces.iterdir())
+        return not self.is_laid_out() or not any(any(folder.iterdir()) for folder in self._pieces.iterdir())
 
     def free_bytes(self) -> int:
         """Return how many bytes the filesystem has free for us. Raises TemporaryError when it does not say."""
@@ -131,27 +152,52 @@ class PieceFiles:
         Raises ProtocolError when the piece has no such bytes, IntegrityError when the disk lies about them.
         """
         first, count = covering_leaves(offset, count_bytes, length)
-        hashes = self._load_tree(root, length)
+        hashes = self._load_tree(root, length)[0]
         start = first * LEAF_BYTES
         data = read_exactly(self.path(root), start, min(count * LEAF_BYTES, length - start), size=length)
         if leaf_hashes(data) != list(hashes[first : first + count]):
             raise IntegrityError(f"leaves {first} to {first + count - 1} of piece {root.hex()} are damaged here")
         return RangeProof(length, first, data, tuple(prove(hashes, first, count)))
 
-    def sweep(self, known: Callable[[int], Set[Root]]) -> Sweep:
-        """Remove every file whose piece is not in ``known(first byte of the root)``, and count lost pieces."""
-        orphans = missing = 0
+    def read_leaves(self, root: Root, length: int, leaves: Collection[int]) -> dict[int, ProvenLeaf | None]:
+        """Return leaves of one piece with their paths, None for what the disk has no longer as it was.
+
+        Reads the tree once and every leaf once, in the order of the file; the leaves are in the piece. Raises
+        TemporaryError for what cannot be read now.
+        """
+        try:
+            if leaf_count(length) == 1:  # its root vouches for it, there is no tree
+                return {0: ProvenLeaf(self._read_checked(root, length)[0], b"")}
+            levels, path = self._load_tree(root, length), self.path(root)
+            found: dict[int, ProvenLeaf | None] = dict.fromkeys(sorted(set(leaves)))
+            with opened(path, size=length) as descriptor:
+                for leaf in found:
+                    with suppress(IntegrityError):  # a damaged leaf, or a bad sector, costs no other leaf
+                        data = read_at(descriptor, path, leaf * LEAF_BYTES, leaf_length(length, leaf))
+                        found[leaf] = proven(levels, leaf, data)
+            return found
+        except IntegrityError:
+            return dict.fromkeys(leaves)
+
+    def sweep(self, known: Callable[[int], Set[Root]], first_folder: int = 0) -> Sweep:
+        """Remove every file whose piece is not in ``known(first byte of the root)``, and name lost pieces.
+
+        Goes on from ``first_folder``, and ends before the last when it has found many lost pieces.
+        """
+        orphans, missing = 0, list[Root]()
         with writing():
-            for byte in range(FOLDERS):
+            for byte in range(first_folder, FOLDERS):
+                if len(missing) >= MISSING_NAMED_MAX:
+                    return Sweep(orphans, tuple(missing), byte)
                 names = {root.hex() for root in known(byte)}
                 folder = self._folder(byte)
                 found = set(os.listdir(folder))
-                missing += len(names - found)
+                missing += [Root(bytes.fromhex(name)) for name in sorted(names - found)]
                 strays = {name for name in found if name.removesuffix(TREE_SUFFIX) not in names}
                 for name in strays:
                     (folder / name).unlink()
                 orphans += len(strays)
-        return Sweep(orphans, missing)
+        return Sweep(orphans, tuple(missing), FOLDERS)
 
     def _folder(self, byte: int) -> Path:
         return self._pieces / f"{byte:02x}"
@@ -171,15 +217,17 @@ class PieceFiles:
             raise IntegrityError(f"piece {root.hex()} is damaged on this disk")
         return data, hashes
 
-    def _load_tree(self, root: Root, length: int) -> Sequence[bytes]:
-        """Return the leaf hashes that lead to the root: the stored ones, else new ones, which are then stored."""
+    def _load_tree(self, root: Root, length: int) -> Levels:
+        """Return the tree that leads to the root: over the stored leaf hashes, else over new ones, then stored."""
         stored = self._stored_tree(root, leaf_count(length))
-        if stored is not None and piece_root(stored, length) == root:
-            return stored
+        if stored is not None:
+            levels = levels_of(stored)
+            if root_over(levels[-1][0], length) == root:
+                return levels
         _, hashes = self._read_checked(root, length)
         with suppress(TemporaryError):  # a full disk can still be read; the next read tries again
             self._write_tree(root, hashes)
-        return hashes
+        return levels_of(hashes)
 
     def _stored_tree(self, root: Root, leaves: int) -> list[bytes] | None:
         if leaves == 1:

@@ -4,6 +4,7 @@ Rows::
 
     "obl/" ‖ root ‖ ticket id   canonical Obligation: the ticket and the receipt it was answered with
     "piece/" ‖ root             u64 length; there as long as any obligation names the root
+    "check/", "lost/", "tell/"  what is known of lost pieces (hippy.miner.lost_rows)
     "meta/format"               "1"
     "meta/used"                 u64 sum of all lengths
 
@@ -13,14 +14,15 @@ row and the sums change in one transaction, so the bytes of a root that two acco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeVar
 
 from hippy.errors import ConfigError
 from hippy.hashing import u64
-from hippy.ids import MessageId, Root
+from hippy.ids import MessageId, PublicKey, Root
 from hippy.kv import Database, Reader, Transaction
+from hippy.miner import lost_rows
 from hippy.wire.canonical import Message
 from hippy.wire.ticket import Receipt, Ticket
 
@@ -73,13 +75,55 @@ class ObligationIndex:
         raw = await self._database.read(lambda state: state.get(_PIECE + root))
         return None if raw is None else _number(raw)
 
+    async def lengths(self, roots: Collection[Root]) -> dict[Root, int]:
+        """Return the lengths of those pieces that we have, in one read."""
+        return await self._database.read(lambda state: _lengths(state, roots))
+
     async def add(self, obligation: Obligation) -> Added:
-        """Write an obligation whose piece is durable; a ticket that has one keeps its first receipt."""
+        """Write an obligation whose piece is durable; a ticket that has one keeps its first receipt.
+
+        A piece that was lost is not any longer.
+        """
         return await self._database.transact(lambda state: _add(state, obligation))
 
     async def with_roots(self, work: Callable[[Callable[[int], Set[Root]]], T]) -> T:
         """Run ``work`` off the event loop with a function that gives all roots with a first byte."""
         return await self._database.read(lambda state: work(lambda byte: _roots(state, byte)))
+
+    async def note_lost(self, roots: Collection[Root]) -> None:
+        """Have pieces looked at that were met lost or damaged; one that is known to be lost is not."""
+        await self._database.transact(lambda state: lost_rows.note(state, roots))
+
+    async def unchecked(self, after: Root | None, limit: int) -> list[tuple[Root, int]]:
+        """Return at most ``limit`` noted pieces behind ``after`` that nobody has looked at, with their lengths."""
+
+        def read(state: Reader) -> list[tuple[Root, int]]:
+            return list(_lengths(state, lost_rows.unchecked(state, after, limit)).items())
+
+        return await self._database.read(read)
+
+    async def settle_lost(self, lost: Collection[Root], whole: Collection[Root]) -> None:
+        """Write what the look at noted pieces showed: those lost are to be told to who issued their obligations."""
+
+        def write(state: Transaction) -> None:
+            for root in whole:
+                lost_rows.dismiss(state, root)
+            for root in lost:
+                lost_rows.confirm(state, root, _issuers(state, root))
+
+        await self._database.transact(write)
+
+    async def validators_to_tell(self) -> list[PublicKey]:
+        """Return the validators that do not know of all they are to be told."""
+        return await self._database.read(lost_rows.validators_to_tell)
+
+    async def losses_to_tell(self, validator: PublicKey, limit: int) -> list[Root]:
+        """Return at most ``limit`` lost pieces that a validator is to be told of."""
+        return await self._database.read(lambda state: lost_rows.to_tell(state, validator, limit))
+
+    async def losses_told(self, validator: PublicKey, roots: Sequence[Root]) -> None:
+        """Write that a validator has answered a report of these pieces."""
+        await self._database.transact(lambda state: lost_rows.told(state, validator, roots))
 
 
 def _open(state: Transaction, *, fresh_allowed: bool) -> int:
@@ -95,6 +139,7 @@ def _open(state: Transaction, *, fresh_allowed: bool) -> int:
 
 def _add(state: Transaction, obligation: Obligation) -> Added:
     root, used = obligation.ticket.root, _number(state.get(_USED_KEY))
+    lost_rows.forget(state, root)
     key = _obligation_key(root, obligation.receipt.ticket_id)
     known = state.get(key)
     if known is not None:
@@ -109,6 +154,15 @@ def _add(state: Transaction, obligation: Obligation) -> Added:
 
 def _roots(state: Reader, byte: int) -> Set[Root]:
     return {Root(key[len(_PIECE) :]) for key, _ in state.scan(_PIECE + bytes([byte]))}
+
+
+def _lengths(state: Reader, roots: Collection[Root]) -> dict[Root, int]:
+    rows = ((root, state.get(_PIECE + root)) for root in roots)
+    return {root: _number(row) for root, row in rows if row is not None}
+
+
+def _issuers(state: Reader, root: Root) -> set[PublicKey]:
+    return {Obligation.parse(row).ticket.validator for _, row in state.scan(_OBLIGATION + root)}
 
 
 def _obligation_key(root: Root, ticket_id: bytes) -> bytes:

@@ -6,6 +6,7 @@ Routes (PROTOCOL §1, §3.2, §4)::
     PUT /v1/pieces/{root}                          store a piece, under a ticket
     GET /v1/pieces/{root}                          the whole piece
     GET /v1/pieces/{root}?offset=&length=&proof=1  the covering leaves with their range proof
+    POST /v1/audit                                 leaves with their paths, signed (hippy.miner.audit)
 
 A PUT is decided before its body is read: in the expect handler when the client asks first, else at the top of
 the handler. Both run :meth:`Pieces.admit`, which authenticates, checks the ticket and sets memory and disk
@@ -30,12 +31,15 @@ from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import HippyError, ProtocolError, TemporaryError, TooLargeError
 from hippy.identity import Identity
 from hippy.ids import Root, id_from_hex
+from hippy.miner.audit import Audits
 from hippy.miner.bodies import receive, send
 from hippy.miner.bounds import Budget, Turns
+from hippy.miner.reports import LossReporter, reporting
 from hippy.miner.service import Admission, MinerService, Upload
 from hippy.miner.settings import MinerSettings
 from hippy.miner.store import PieceStore, open_store
 from hippy.proofs.ranges import encode_range
+from hippy.transport.client import open_http
 from hippy.transport.hello import HelloDesk
 from hippy.transport.server import Guard, Route, build_app, error_response, message_response, serving
 from hippy.wire.btauth import NonceWindow
@@ -58,7 +62,7 @@ class Pieces:
         self._service = service
         self._store = store
         self._guard = guard
-        self._reads = Turns(READS_MAX, waiting_max=READS_WAITING_MAX, wait_seconds=READ_WAIT_SECONDS)
+        self._reads = Turns(READS_MAX, "reads", waiting_max=READS_WAITING_MAX, wait_seconds=READ_WAIT_SECONDS)
 
     def routes(self) -> list[Route]:
         """Return the routes to serve."""
@@ -158,9 +162,11 @@ def build_miner(
     """Return the miner's application, ready to be served."""
     bodies = Budget(body_bytes_in_flight_max, "bytes of uploads")
     service = MinerService(identity, chain, store, bodies, clock, validator_stake_min_rao=validator_stake_min_rao)
-    pieces = Pieces(service, store, Guard(identity.public_key, clock, NonceWindow()))
+    guard = Guard(identity.public_key, clock, NonceWindow())
+    pieces = Pieces(service, store, guard)
+    audits = Audits(identity, service.here, store, service.permits, guard)
     desk = HelloDesk(identity, "miner", chain.network, chain.netuid, clock, space=store.space)
-    return build_app([desk.route(), *pieces.routes()])
+    return build_app([desk.route(), *pieces.routes(), audits.route()])
 
 
 async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[Endpoint], None]) -> None:
@@ -185,7 +191,11 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
             body_bytes_in_flight_max=settings.body_bytes_in_flight_max,
             validator_stake_min_rao=settings.stake_min_rao(local=node.chain.is_local),
         )
-        async with serving(app, settings.host, settings.port) as endpoint:
+        async with (
+            open_http(node.identity, clock) as http,
+            serving(app, settings.host, settings.port) as endpoint,
+            reporting(LossReporter(store.losses, node.chain, http, node.identity, clock)),
+        ):
             await publish(node.chain, settings.published(endpoint), clock)
             ready(endpoint)
             await asyncio.Event().wait()

@@ -109,8 +109,10 @@ class MinerService:
         validator_stake_min_rao: int = 1,
     ) -> None:
         self._identity = identity
-        self._here = Here(chain.network, chain.netuid, identity.public_key)
-        self._permits = Permits(chain, clock, stake_min_rao=validator_stake_min_rao)
+        self.here = Here(chain.network, chain.netuid, identity.public_key)
+        """Which miner this is."""
+        self.permits = Permits(chain, clock, stake_min_rao=validator_stake_min_rao)
+        """Whose tickets and audits count; the chain is asked once for both."""
         self._store = store
         self._bodies = bodies
         self._clock = clock
@@ -121,13 +123,13 @@ class MinerService:
         Raises AuthError, ProtocolError (see :func:`check_ticket`), NoSpaceError, RateLimitedError and
         TemporaryError; nothing is held then.
         """
-        check_ticket(upload, self._here, self._clock.now())
+        check_ticket(upload, self.here, self._clock.now())
         ticket = upload.proof.ticket
-        if not await self._permits.has(ticket.validator):
+        if not await self.permits.has(ticket.validator):
             raise AuthError(
                 f"{ss58_encode(ticket.validator)} may not issue tickets on this subnet: no permit, or too little stake"
             )
-        ticket_id = upload.proof.check(self._here.network)
+        ticket_id = upload.proof.check(self.here.network)
         known = await self._store.receipt(ticket.root, ticket_id)
         if known is not None:
             return known
@@ -150,12 +152,12 @@ class MinerService:
         if code is None:
             return None
         refusal = Refusal(
-            ticket_id=ticket.id(self._here.network),
-            miner=self._here.miner,
+            ticket_id=ticket.id(self.here.network),
+            miner=self.here.miner,
             code=code,
             time=int(self._clock.now()),
         )
-        return refusal.signed(self._identity, self._here.network)
+        return refusal.signed(self._identity, self.here.network)
 
     async def _set_aside(self, length: int) -> Hold:
         body = self._bodies.take(length)
@@ -171,7 +173,7 @@ class MinerService:
             ticket_id=admission.ticket_id,
             root=admission.ticket.root,
             piece_length=admission.ticket.piece_length,
-            miner=self._here.miner,
+            miner=self.here.miner,
             time=int(self._clock.now()),
         )
-        return receipt.signed(self._identity, self._here.network)
+        return receipt.signed(self._identity, self.here.network)

@@ -5,6 +5,8 @@ synced, then the index row, synced, then the receipt. kill -9 between any two st
 acknowledged lost, and nothing unacknowledged visible: a piece exists when its index row does. A file whose
 row never came, because the node died or its database failed, is removed at the next start.
 
+A piece that a read finds lost or damaged is noted in :attr:`PieceStore.losses`, as are those without a file at start.
+
 Every blocking call goes through :meth:`PieceStore._in_thread`, the database's own through hippy.kv.
 
 Example::
@@ -19,18 +21,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from hippy.errors import NotFoundError
+from hippy.errors import ConfigError, IntegrityError, NotFoundError
 from hippy.ids import MessageId, Root
 from hippy.kv import Database, open_database
 from hippy.miner.bounds import Hold, Space
-from hippy.miner.files import PieceFiles, make_data_directory
+from hippy.miner.files import FOLDERS, PieceFiles, make_data_directory
+from hippy.miner.leaves import ProvenLeaf
+from hippy.miner.losses import Losses
 from hippy.miner.obligations import Obligation, ObligationIndex
+from hippy.proofs.inventory import PieceLeaf
+from hippy.proofs.paths import leaf_length
 from hippy.proofs.ranges import RangeProof
 from hippy.wire.ticket import Receipt
 
@@ -53,6 +60,8 @@ class PieceStore:
         self._index = index
         self._space = space
         self._threads = threads
+        self.losses = Losses(index, self._is_whole)
+        """What was found lost, and who is to be told."""
 
     def space(self) -> tuple[int, int]:
         """Return capacity and used bytes, as ``hello`` tells them."""
@@ -92,14 +101,56 @@ class PieceStore:
 
     async def read(self, root: Root, length: int) -> bytes:
         """Return a whole piece. Raises IntegrityError when the disk lies."""
-        return await self._in_thread(lambda: self._files.read(root, length))
+        with self._noting(root):
+            return await self._in_thread(lambda: self._files.read(root, length))
 
     async def read_range(self, root: Root, length: int, offset: int, count_bytes: int) -> RangeProof:
         """Return the leaves that cover a range, with their proof.
 
         Raises ProtocolError when the piece has no such bytes, IntegrityError when the disk lies about them.
         """
-        return await self._in_thread(lambda: self._files.read_range(root, length, offset, count_bytes))
+        with self._noting(root):
+            return await self._in_thread(lambda: self._files.read_range(root, length, offset, count_bytes))
+
+    async def leaves(self, asked: Collection[PieceLeaf]) -> dict[PieceLeaf, ProvenLeaf | None]:
+        """Return what there is of some leaves: None where the disk lost one, no entry where we never had its piece.
+
+        Raises ProtocolError for a leaf beyond its piece, TemporaryError when one cannot be read now.
+        """
+        lengths = await self._index.lengths({root for root, _ in asked})
+        wanted: dict[Root, set[int]] = {}
+        for root, leaf in asked:
+            if root in lengths:
+                leaf_length(lengths[root], leaf)  # raises for one beyond the piece
+                wanted.setdefault(root, set()).add(leaf)
+        found = await self._in_thread(lambda: self._read_leaves(lengths, wanted))
+        for root in {root for (root, _), leaf in found.items() if leaf is None}:
+            self.losses.note(root)
+        return found
+
+    def _read_leaves(
+        self, lengths: Mapping[Root, int], wanted: Mapping[Root, Collection[int]]
+    ) -> dict[PieceLeaf, ProvenLeaf | None]:
+        return {
+            PieceLeaf(root, leaf): proven
+            for root, leaves in wanted.items()
+            for leaf, proven in self._files.read_leaves(root, lengths[root], leaves).items()
+        }
+
+    async def _is_whole(self, root: Root, length: int) -> bool:
+        try:
+            await self._in_thread(lambda: self._files.read(root, length))
+        except IntegrityError:
+            return False
+        return True
+
+    @contextmanager
+    def _noting(self, root: Root) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            self.losses.note(root)
+            raise
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -110,7 +161,8 @@ async def open_store(data_dir: Path, *, capacity_bytes: int, disk_reserve_bytes:
     """Open (or create) the store in ``data_dir``, after removing what an unfinished run left.
 
     The database comes first: its lock keeps a second process from sweeping away our uploads. Raises
-    ConfigError when another process has it, the index is lost or of another version.
+    ConfigError when another process has it, the index is lost or of another version, or names pieces while their
+    folders are gone.
     """
     await asyncio.to_thread(make_data_directory, data_dir)
     async with open_database(data_dir / "index") as database:
@@ -124,12 +176,27 @@ async def open_store(data_dir: Path, *, capacity_bytes: int, disk_reserve_bytes:
 async def _open(
     data_dir: Path, database: Database, threads: ThreadPoolExecutor, capacity_bytes: int, disk_reserve_bytes: int
 ) -> PieceStore:
-    files = await asyncio.get_running_loop().run_in_executor(threads, PieceFiles.open, data_dir)
-    index = ObligationIndex(database)
+    files, index = PieceFiles(data_dir), ObligationIndex(database)
     used = await index.open(fresh_allowed=await asyncio.to_thread(files.is_empty))
-    swept = await index.with_roots(files.sweep)
-    if swept.orphans:
-        log.info("removed %d files that an unfinished run left", swept.orphans)
-    if swept.missing:
-        log.error("%d pieces we owe have no file on this disk", swept.missing)
+    if used and not await asyncio.to_thread(files.is_laid_out):
+        raise ConfigError(
+            "the index names pieces, but the folders in pieces/ are gone",
+            hint="mount their disk; if they are lost for good, create pieces/00, and what is missing will be reported",
+        )
+    files = await asyncio.get_running_loop().run_in_executor(threads, PieceFiles.open, data_dir)
+    await _sweep(files, index)
     return PieceStore(files, index, Space(capacity_bytes, disk_reserve_bytes, used), threads)
+
+
+async def _sweep(files: PieceFiles, index: ObligationIndex) -> None:
+    """Remove what no row names, and note what has no file, some thousand pieces at a time."""
+    orphans = missing = folder = 0
+    while folder < FOLDERS:
+        swept = await index.with_roots(partial(files.sweep, first_folder=folder))
+        if swept.missing:
+            await index.note_lost(swept.missing)
+        orphans, missing, folder = orphans + swept.orphans, missing + len(swept.missing), swept.next_folder
+    if orphans:
+        log.info("removed %d files that an unfinished run left", orphans)
+    if missing:
+        log.error("%d pieces we owe have no file on this disk", missing)

@@ -1,21 +1,23 @@
-"""Bodies on their way in: any chunking gives the piece, wrong lengths and stalls are refused."""
+"""Bodies: any chunking gives the piece, wrong lengths and stalls are refused, and nobody takes an answer for ever."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 from unittest.mock import Mock
 
 import pytest
-from aiohttp import StreamReader
+from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hippy.errors import DeadlineError, ProtocolError
-from hippy.miner.bodies import receive
+from hippy.miner.bodies import receive, send
 from hippy.proofs.tree import leaf_hashes
 from hippy.transport import limits
+from hippy.transport.server import Route, build_app, serving
 from tests.miner.world import SMALL, piece
 
 DATA = piece("a")
@@ -82,3 +84,27 @@ async def test_body_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     content.readany = never_ends
     with pytest.raises(DeadlineError):
         await receive(content, SMALL)
+
+
+async def test_reader_that_takes_nothing_is_cut_off_at_the_deadline() -> None:
+    body = bytes(64 * 1024 * 1024)  # more than sockets buffer
+    ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await send(request, [body], deadline_seconds=0.05)
+        except ConnectionResetError as error:
+            ended.set_result(error)
+            raise
+
+    async with serving(build_app([Route("GET", "/", answer)]), "127.0.0.1", 0) as endpoint:
+        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: miner\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert "too slow" in str(await ended)
+            received = 0
+            with suppress(ConnectionError):
+                while part := await reader.read(2**20):
+                    received += len(part)
+        assert received < len(body)
+        writer.close()

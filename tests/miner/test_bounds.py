@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hippy.errors import NoSpaceError, RateLimitedError
-from hippy.miner.bounds import Budget, Hold, Space, Turns
+from hippy.ids import PublicKey
+from hippy.miner.bounds import Budget, Hold, Shares, Space, Turns
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=40)
 
@@ -59,8 +60,21 @@ def test_reserve_of_the_disk_stays_free() -> None:
     space.take(10, 160)
 
 
+def test_share_of_one_peer_is_nobody_elses() -> None:
+    shares, first, second = Shares(2, "audits"), PublicKey(b"1" * 32), PublicKey(b"2" * 32)
+    holds = [shares.take(first), shares.take(first)]
+    with pytest.raises(RateLimitedError, match="more than 2 audits"):
+        shares.take(first)
+    shares.take(second).release()
+    holds.pop().release()
+    with shares.take(first), pytest.raises(RateLimitedError):
+        shares.take(first)
+    holds.pop().release()
+    assert shares._taken == {}
+
+
 async def test_line_for_turns_is_bounded_in_length_and_time() -> None:
-    turns = Turns(1, waiting_max=1, wait_seconds=0.01)
+    turns = Turns(1, "reads", waiting_max=1, wait_seconds=0.01)
     async with turns.turn():
         waiting = asyncio.create_task(enter(turns))
         await asyncio.sleep(0)
@@ -72,7 +86,7 @@ async def test_line_for_turns_is_bounded_in_length_and_time() -> None:
 
 
 async def test_turn_passes_to_who_waits() -> None:
-    turns = Turns(1, waiting_max=1, wait_seconds=10)
+    turns = Turns(1, "reads", waiting_max=1, wait_seconds=10)
     async with turns.turn():
         waiting = asyncio.create_task(enter(turns))
         await asyncio.sleep(0)

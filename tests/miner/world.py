@@ -140,15 +140,16 @@ class World:
     async def serving(
         self, capacity_bytes: int = 64 * MIB, *, in_flight_max: int = 64 * MIB, chain: Chain | None = None
     ) -> AsyncIterator[Miner]:
-        """Serve a miner and open the HTTP clients of two accounts."""
+        """Serve a miner and open the HTTP clients of two accounts and of the validator."""
         async with self.store(capacity_bytes) as store:
             app = build_miner(MINER, chain or self.chain, store, self.clock, body_bytes_in_flight_max=in_flight_max)
             async with (
                 serving(app, "127.0.0.1", 0) as endpoint,
                 open_http(ACCOUNT, self.clock) as http,
                 open_http(OTHER, self.clock) as other,
+                open_http(VALIDATOR, self.clock) as asker,
             ):
-                yield Miner(self, store, Peer(endpoint, MINER.public_key), http, other)
+                yield Miner(self, store, Peer(endpoint, MINER.public_key), http, other, asker)
 
 
 @dataclass
@@ -160,6 +161,7 @@ class Miner:
     peer: Peer
     http: Http
     other: Http
+    asker: Http
 
     def proof(self, data: bytes, **changes: Any) -> TicketProof:
         return grant(ticket(data, self.world.clock, **changes), self.world.clock)

@@ -1,0 +1,105 @@
+"""Answering audits: ``POST /v1/audit`` (PROTOCOL §5.2, §5.3).
+
+A validator names up to 64 leaves and gets each with its path, or our word that it is lost or was never received,
+under one signature. It is answered in the order size, signature, permit, parse, disk: a stranger costs us a body of
+2 KiB and no disk.
+
+What one answer costs: one look into the index, one call into the store's threads (a read per leaf, a tree per piece)
+and one more for hashing and signing. One validator has at most four answers under way and is told 429 beyond that; all
+validators share the turns at the disk. A turn ends before the answer is sent, so that validators that take their
+answers slowly keep nobody from the disk; what they can hold is memory, 4.3 MiB each, for :data:`SEND_SECONDS`.
+
+Only what this disk cannot give is said to be lost. What it cannot give now is ``temporary`` for the whole answer, and
+the validator asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from hippy.errors import AuthError
+from hippy.identity import Identity, ss58_encode
+from hippy.miner.bodies import send
+from hippy.miner.bounds import Shares, Turns
+from hippy.miner.leaves import ProvenLeaf
+from hippy.miner.permits import Permits
+from hippy.miner.service import Here
+from hippy.miner.store import PieceStore
+from hippy.proofs.evidence import evidence_of, response_hash
+from hippy.proofs.inventory import PieceLeaf
+from hippy.proofs.request import AuditRequest, Scope, parse_request, request_hash
+from hippy.proofs.response import AuditResponse, ResponseEntry, Status, encode_response
+from hippy.transport.server import Guard, Route, read_body
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+AUDIT_BYTES_MAX: Final = 2_363
+"""A request for 64 leaves (PROTOCOL §9)."""
+
+BATCHES_PER_VALIDATOR_MAX: Final = 4
+"""Answers under way for one validator (PROTOCOL §5.5)."""
+
+TURNS_MAX: Final = 16
+"""Answers being read from disk and signed, for all validators together."""
+
+WAITING_MAX: Final = 256
+"""Four for each of the 64 validators that a subnet has."""
+
+WAIT_SECONDS: Final = 2.0
+"""In line for a turn: the validator gives the whole answer little more than five seconds (PROTOCOL §5.5)."""
+
+SEND_SECONDS: Final = 15.0
+"""What is not taken by then, its validator has given up."""
+
+
+class Audits:
+    """The audit route."""
+
+    def __init__(self, identity: Identity, here: Here, store: PieceStore, permits: Permits, guard: Guard) -> None:
+        self._identity = identity
+        self._here = here
+        self._store = store
+        self._permits = permits
+        self._guard = guard
+        self._shares = Shares(BATCHES_PER_VALIDATOR_MAX, "audits")
+        self._turns = Turns(TURNS_MAX, "audits", waiting_max=WAITING_MAX, wait_seconds=WAIT_SECONDS)
+
+    def route(self) -> Route:
+        """Return the route to serve."""
+        return Route("POST", "/v1/audit", self.answer)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one batch."""
+        body = await read_body(request, AUDIT_BYTES_MAX)
+        validator = self._guard.sender(request, body)
+        if not await self._permits.has(validator):
+            raise AuthError(f"{ss58_encode(validator)} may not audit on this subnet: no permit, or too little stake")
+        asked = parse_request(body)
+        scope = Scope(self._here.network, self._here.netuid, validator, self._here.miner)
+        with self._shares.take(validator):
+            async with self._turns.turn():
+                found = await self._store.leaves(asked.entries)
+                buffers = await asyncio.to_thread(self._signed, asked, request_hash(scope, body), found)
+            return await send(request, buffers, deadline_seconds=SEND_SECONDS)
+
+    def _signed(
+        self, asked: AuditRequest, bound_to: bytes, found: Mapping[PieceLeaf, ProvenLeaf | None]
+    ) -> list[Buffer]:
+        """Return the body of the answer; hashes a megabyte."""
+        entries = tuple(_entry(leaf, found) for leaf in asked.entries)
+        signed = response_hash(evidence_of(bound_to, entries))
+        return encode_response(AuditResponse(bound_to, entries, signed, self._identity.sign(signed)))
+
+
+def _entry(asked: PieceLeaf, found: Mapping[PieceLeaf, ProvenLeaf | None]) -> ResponseEntry:
+    if asked not in found:
+        return ResponseEntry(Status.NEVER_RECEIVED)
+    leaf = found[asked]
+    if leaf is None:
+        return ResponseEntry(Status.LOST)
+    return ResponseEntry(Status.OK, leaf.data, leaf.path)

@@ -1,0 +1,150 @@
+"""Telling validators what was lost, before they ask: then it costs the bytes and not the reputation (PROTOCOL §5.5).
+
+Every validator that issued an obligation for a lost piece gets a signed report of its own, at most 256 roots each. It
+is found through the metagraph and told only after a handshake. A validator that is away is tried again and again with
+growing pauses, each for itself; serving goes on meanwhile. What was answered is never told again, what was not is told
+after a restart too: both stand in the index (hippy.miner.losses).
+
+Example::
+
+    async with reporting(LossReporter(store.losses, chain, http, identity, clock)):
+        ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from hippy.chain.protocol import Chain, Neuron
+from hippy.clock import Clock
+from hippy.errors import HippyError, TemporaryError, UnreachableError
+from hippy.identity import Identity, ss58_encode
+from hippy.ids import PublicKey
+from hippy.miner.losses import Losses
+from hippy.transport.client import Call, Http, Peer
+from hippy.transport.hello import shake_hands
+from hippy.wire.audit import LostAnswer, LostReport
+
+log = logging.getLogger("hippy.miner")
+
+PAUSE_SECONDS_MIN: Final = 5.0
+"""Less than a beacon round: only batches of later rounds than the report's are excused."""
+
+PAUSE_SECONDS_MAX: Final = 600.0
+"""A validator that was away for long hears of it within ten minutes of its return."""
+
+CHAIN_SECONDS: Final = 10.0
+"""As long as permits wait for a metagraph (hippy.miner.permits)."""
+
+LOOK_AGAIN_SECONDS: Final = 60.0
+"""Between two looks at pieces that could not be looked at."""
+
+
+class LossReporter:
+    """Tells the losses of one miner to those who are owed the pieces."""
+
+    def __init__(self, losses: Losses, chain: Chain, http: Http, identity: Identity, clock: Clock) -> None:
+        self._losses = losses
+        self._chain = chain
+        self._http = http
+        self._identity = identity
+        self._clock = clock
+        self._news: dict[PublicKey, asyncio.Event] = {}
+
+    async def run(self) -> None:
+        """Look at what is noted and tell it, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                if await self._settle(tasks):
+                    await self._losses.wait()
+                else:
+                    await self._clock.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _settle(self, tasks: asyncio.TaskGroup) -> bool:
+        """Look at all that is noted, start a task for each new validator to tell, and return whether that is all."""
+        try:
+            is_done = await self._losses.settle()
+            for validator in await self._losses.validators():
+                if validator not in self._news:
+                    self._news[validator] = asyncio.Event()
+                    tasks.create_task(self._tell(validator))
+                self._news[validator].set()
+        except Exception as error:  # noqa: BLE001 - the top of a supervised task: serving must go on without it
+            _complain(error, "lost pieces could not be looked at")
+            return False
+        return is_done
+
+    async def _tell(self, validator: PublicKey) -> None:
+        """Tell one validator all there is and will be to tell it, however often that takes."""
+        news, pause_seconds = self._news[validator], PAUSE_SECONDS_MIN
+        while True:
+            news.clear()  # before looking: what comes in between is looked for again
+            try:
+                is_told_all = not await self._tell_next(validator)
+            except Exception as error:  # noqa: BLE001 - the top of a supervised task: it tries again for ever
+                _complain(error, f"{ss58_encode(validator)} was not told of lost pieces")
+                await self._clock.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
+                continue
+            pause_seconds = PAUSE_SECONDS_MIN
+            if is_told_all:
+                await news.wait()
+
+    async def _tell_next(self, validator: PublicKey) -> bool:
+        """Send one report and return whether there was anything to tell.
+
+        Raises HippyError when it was not answered as it should be.
+        """
+        roots = await self._losses.to_tell(validator)
+        if not roots:
+            return False
+        network = self._chain.network
+        peer = _peer(await self._neuron(validator), validator)
+        await shake_hands(self._http, peer, "validator", network, local=self._chain.is_local, clock=self._clock)
+        report = LostReport(
+            miner=self._identity.public_key, validator=validator, roots=tuple(roots), time=int(self._clock.now())
+        ).signed(self._identity, network)
+        answer = await self._http.message(peer, Call("POST", "/v1/lost", body=report.encode()), LostAnswer)
+        await self._losses.told(validator, roots)
+        log.warning(
+            "%s was told of %d lost pieces and recorded %d", ss58_encode(validator), len(roots), answer.recorded
+        )
+        return True
+
+    async def _neuron(self, validator: PublicKey) -> Neuron | None:
+        try:
+            async with asyncio.timeout(CHAIN_SECONDS):
+                return (await self._chain.metagraph()).by_hotkey(validator)
+        except TimeoutError:
+            raise TemporaryError("the chain does not answer") from None
+
+
+@asynccontextmanager
+async def reporting(reporter: LossReporter) -> AsyncIterator[None]:
+    """Run a reporter for the duration of the block.
+
+    No TaskGroup here: it would wrap the errors of the block, which a node's caller knows by their class.
+    """
+    task = asyncio.create_task(reporter.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _peer(neuron: Neuron | None, validator: PublicKey) -> Peer:
+    if neuron is None or neuron.endpoint is None:
+        raise UnreachableError(f"{ss58_encode(validator)} has no endpoint on this subnet now")
+    return Peer(neuron.endpoint, validator)
+
+
+def _complain(error: Exception, what: str) -> None:
+    if isinstance(error, HippyError):
+        log.warning("%s: %s", what, error)
+    else:
+        log.error("%s, unexpectedly", what, exc_info=error)
