@@ -38,6 +38,7 @@ ONLY_IMPORTER = {
     "bittensor": "hippy/chain/subtensor.py",
     "bittensor_core": "hippy/identity.py",
     "cffi": "erasure/isal_engine.py",
+    "matplotlib": "hippy/sim/plot.py",
     "rocksdict": "hippy/kv.py",
     "zfec": "erasure/zfec_engine.py",
 }

@@ -24,10 +24,10 @@ from hippy.validator.tables import (
     OWNER,
     SEGMENT,
     Allocation,
-    Envelopes,
     get_allocation,
 )
 from hippy.validator.tickets import ticket_id
+from hippy.wire.log import Envelopes
 from hippy.wire.segment import Holding, SealEnvelope, SegmentCommit, SegmentRecord
 
 
@@ -125,7 +125,11 @@ def commit_segments(txn: Transaction, home: Home, checked: Sequence[CheckedCommi
 
     Raises ConflictError when an allocation changed since it was checked.
     """
-    segments = [segment for each in checked if (segment := _commit(txn, each, now)) is not None]
+    record_segments(txn, home, [segment for each in checked if (segment := _commit(txn, each, now)) is not None], now)
+
+
+def record_segments(txn: Transaction, home: Home, segments: Sequence[CommittedSegment], now: int) -> None:
+    """Append a record for each segment, from which on its pieces are held."""
     last_seq = append(txn, home, segments, now)
     for seq, segment in enumerate(segments, last_seq - len(segments) + 1):
         remember_holdings(txn, segment.record, seq)
@@ -148,9 +152,9 @@ def _commit(txn: Transaction, checked: CheckedCommit, now: int) -> CommittedSegm
         candidates_seq=allocation.candidates_seq,
         holdings=tuple(sorted(checked.commit.holdings, key=lambda holding: holding.index)),
     )
-    envelopes = checked.commit.envelopes
+    envelopes = Envelopes(envelopes=checked.commit.envelopes)
     txn.put(SEGMENT + segment_id, record.encode())
-    txn.put(ENVELOPES + segment_id, Envelopes(envelopes=envelopes).encode())
+    txn.put(ENVELOPES + segment_id, envelopes.encode())
     txn.put(OWNER + segment_id, allocation.account)
     txn.put(ALLOCATION + segment_id, allocation.model_copy(update={"state": "committed"}).encode())
     return CommittedSegment(record, envelopes)

@@ -34,6 +34,8 @@ log = logging.getLogger("hippy.validator")
 PROBES_MAX: Final = 32
 """Handshakes under way at once."""
 
+MinerState = Literal["live", "silent", "unpublished", "unregistered"]
+
 CHECKS: Final = 2
 """Handshakes that must fail before a piece may be given to another miner (PROTOCOL §3.1)."""
 
@@ -49,6 +51,7 @@ class Sighting:
     capacity_bytes: int
     used_bytes: int
     seen_time: int
+    round_trip_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,11 @@ class MinerDirectory:
                 except HippyError as error:
                     log.warning("the metagraph stays as it was: %s", error)
 
+    def state(self, hotkey: PublicKey) -> MinerState:
+        """Return what is known of a miner now."""
+        entry = next((entry for entry in self.entries() if entry.hotkey == hotkey), None)
+        return "unregistered" if entry is None else entry.state
+
     def entries(self) -> tuple[MinerEntry, ...]:
         """Return all miners, in uid order."""
         return tuple(self._entry(neuron) for neuron in self._miners()[:MINERS_MAX])
@@ -143,16 +151,46 @@ class MinerDirectory:
             _offer(entry).candidate for entry in self.entries() if entry.hotkey in wanted and entry.endpoint is not None
         ]
 
+    def peer(self, hotkey: PublicKey) -> Peer | None:
+        """Return where a registered miner says it listens, None where it says nothing."""
+        neuron = self._metagraph.by_hotkey(hotkey)
+        return None if neuron is None or neuron.endpoint is None else Peer(neuron.endpoint, hotkey)
+
+    def seen_time(self, peer: Peer) -> int | None:
+        """Return when a handshake at this endpoint last succeeded, in Unix seconds."""
+        sighting = self._sightings.get(peer.hotkey)
+        return None if sighting is None or sighting.endpoint != peer.endpoint else sighting.seen_time
+
+    def round_trip_seconds(self, peer: Peer) -> float:
+        """Return how long the last good handshake at this endpoint took, 0 where there was none."""
+        sighting = self._sightings.get(peer.hotkey)
+        return 0.0 if sighting is None or sighting.endpoint != peer.endpoint else sighting.round_trip_seconds
+
     async def is_there(self, peer: Peer) -> bool:
         """Return whether a registered miner answers one of two handshakes; one that does not is silent from now."""
         if self._metagraph.by_hotkey(peer.hotkey) is None:
             return False
         for _ in range(CHECKS):
-            if await self._greet(peer):
+            if await self.greet(peer):
                 return True
         if self._is_current(peer):
             self._silent.add(peer.hotkey)
         return False
+
+    async def greet(self, peer: Peer) -> bool:
+        """Shake hands once, remember a good answer, and return whether it was one."""
+        local, network, began = self._chain.is_local, self._home.network, self._clock.now()
+        try:
+            hello = await shake_hands(self._http, peer, "miner", network, local=local, clock=self._clock)
+            sighting = self._sighting(peer, hello, began)
+        except HippyError as error:
+            log.info("no handshake with %s: %s", peer, error)
+            return False
+        if self._is_current(peer):
+            self._sightings[peer.hotkey] = sighting
+            self._silent.discard(peer.hotkey)
+            self._signed = 0, b""
+        return True
 
     def _miners(self) -> list[Neuron]:
         return [
@@ -172,36 +210,22 @@ class MinerDirectory:
     async def _probe(self, peer: Peer) -> None:
         try:
             async with self._slots:
-                await self._greet(peer)
+                await self.greet(peer)
         except Exception:  # the top of a supervised task: one miner's odd answer must not end the others' probes
             log.exception("unexpected error while greeting %s", peer)
         finally:
             self._probing.discard(peer.hotkey)
-
-    async def _greet(self, peer: Peer) -> bool:
-        """Shake hands once and remember a good answer."""
-        local, network = self._chain.is_local, self._home.network
-        try:
-            hello = await shake_hands(self._http, peer, "miner", network, local=local, clock=self._clock)
-            sighting = self._sighting(peer, hello)
-        except HippyError as error:
-            log.info("no handshake with %s: %s", peer, error)
-            return False
-        if self._is_current(peer):
-            self._sightings[peer.hotkey] = sighting
-            self._silent.discard(peer.hotkey)
-            self._signed = 0, b""
-        return True
 
     def _is_current(self, peer: Peer) -> bool:
         """Whether this is where the miner says it is now; a ticket may name an older endpoint."""
         neuron = self._metagraph.by_hotkey(peer.hotkey)
         return neuron is not None and neuron.endpoint == peer.endpoint
 
-    def _sighting(self, peer: Peer, hello: Hello) -> Sighting:
+    def _sighting(self, peer: Peer, hello: Hello, began: float) -> Sighting:
         if hello.capacity_bytes is None or hello.used_bytes is None or hello.netuid != self._home.netuid:
             raise ProtocolError(f"{peer} says neither its space nor the right subnet")
-        return Sighting(peer.endpoint, hello.capacity_bytes, hello.used_bytes, int(self._clock.now()))
+        now = self._clock.now()
+        return Sighting(peer.endpoint, hello.capacity_bytes, hello.used_bytes, int(now), max(0.0, now - began))
 
     def _entry(self, neuron: Neuron) -> MinerEntry:
         sighting = self._sightings.get(neuron.hotkey)

@@ -1,74 +1,144 @@
-"""Which miner holds which pieces, and which of them are lost.
+"""Which miner holds which pieces, since when and until when, and which pieces are lost (PROTOCOL §5.1).
 
-A committed segment's pieces are held by the miners that its record names, until a later record says otherwise. A
-miner that left the subnet has lost all it held: one record of the log says so, and its pieces are marked in portions
-(:func:`mark_lost`), because there may be millions. Records that are shown to clients leave lost pieces out.
+A committed segment's pieces are held by the miners that its record names, until a departure or loss record names
+them. Ended holdings stay in the table for a while, so that it answers what was held as of an earlier record: audits
+of an epoch are drawn from the log as it was when the epoch began. :func:`forget_ended` removes what nobody can ask for
+any more. Records that are shown to clients leave lost pieces out.
 
-Databases of an older format know no holdings; :func:`index_holdings` adds them, in portions too, before anything
-else happens.
+A miner that left the subnet has lost all it held: one record says so, and its holdings are ended in portions
+(:func:`mark_lost`), because there may be millions. Until that is done, everything that is asked here counts them as
+ended already.
 
-Invariants: a piece is held by one miner or lost, never both; a departure takes only what was held before its record,
-so a hotkey that registers again starts with nothing and keeps what it gets.
+Invariants: keys sort by miner, then root; HELD_COUNT is the number of a miner's holdings that have not ended, and is
+not there for none; each ended one has a row in ENDED until it is forgotten, and one in LOST for good; a departure takes
+only what was held before its record, so a hotkey that registers again starts with nothing and keeps what it gets. A
+miner never gets the same piece of the same segment twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from hippy.ids import ID_BYTES, PublicKey, SegmentId
+from hippy.hashing import u64
+from hippy.ids import ID_BYTES, PublicKey, Root, SegmentId
 from hippy.kv import Reader, Transaction
-from hippy.validator.log import Home, append, position
-from hippy.validator.tables import GONE, HOLDING, LOST, SEGMENT, STORED_BYTES_MAX, get_count, ordered, put_count
+from hippy.proofs.inventory import Inventory
+from hippy.validator.held import LAYOUT, PAY_CLASSES, PERIOD, Held, HeldBytes, HeldPiece, distinct, is_paid, tally
+from hippy.validator.log import Home, append
+from hippy.validator.tables import (
+    ENDED,
+    GONE,
+    HELD_COUNT,
+    HOLDING,
+    LOST,
+    REPORTED,
+    get_count,
+    ordered,
+    put_count,
+)
 from hippy.wire.log import Departure
 from hippy.wire.segment import SegmentRecord
 
-INDEXED: Final = b"meta/holdings"
-"""There once every committed segment's holdings are in the table; older databases have none."""
+_ROOT: Final = slice(len(HOLDING) + ID_BYTES, len(HOLDING) + 2 * ID_BYTES)
+_SEGMENT: Final = slice(_ROOT.stop, _ROOT.stop + ID_BYTES)
+_ENDED_KEY: Final = len(ENDED) + 8
+"""Where in a key of ENDED that of the holding begins, less its table."""
 
-INDEXING: Final = b"meta/indexing"
-"""u64 seq of the log's end ‖ key of the last segment that was looked at, while the table is being filled."""
-
-_BEHIND: Final = b"\xff" * (ID_BYTES + 2)
+_SEQ_MAX: Final = 2**64 - 1
+_BEHIND: Final = b"\xff" * (2 * ID_BYTES + 2)
 """Behind every piece of a miner, so that a scan goes on with the next miner."""
 
 
 def remember_holdings(txn: Transaction, record: SegmentRecord, seq: int) -> None:
     """Note who holds the pieces of a segment since the log's record ``seq``."""
+    segment_id, spec = record.segment_id, record.spec
+    value = Held(seq, 0, spec.piece_length, record.pay_class, record.account).encode()
     for holding in record.holdings:
-        put_count(txn, HOLDING + holding.miner + record.segment_id + bytes([holding.index]), seq)
-
-
-def index_holdings(txn: Transaction, segments_max: int) -> int:
-    """Note the holdings of up to ``segments_max`` segments in a database that was made before they were kept.
-
-    Returns how many were looked at; fewer than ``segments_max`` says that all are known. Goes on where the last
-    portion ended, in whatever process that was, but from the beginning when the log grew since: code that keeps no
-    holdings may have committed segments in between.
-    """
-    if txn.get(INDEXED) is not None:
-        return 0
-    end, cursor = ordered(position(txn).seq), txn.get(INDEXING) or b""
-    after = cursor[len(end) :] if cursor.startswith(end) else b""
-    portion = list(islice(txn.scan(SEGMENT, after or None), segments_max))
-    for _, value in portion:
-        remember_holdings(txn, SegmentRecord.parse(value, limit=STORED_BYTES_MAX), 0)
-    if len(portion) == segments_max:
-        txn.put(INDEXING, end + portion[-1][0])
-    else:
-        txn.put(INDEXED, b"")
-        txn.delete(INDEXING)
-    return len(portion)
+        piece = spec.roots[holding.index] + segment_id + bytes([holding.index])
+        txn.put(HOLDING + holding.miner + piece, value)
+        put_count(txn, HELD_COUNT + holding.miner, get_count(txn, HELD_COUNT + holding.miner) + 1)
 
 
 def holders(reader: Reader) -> Iterator[PublicKey]:
-    """Yield every miner that holds a piece, in order; reads one key for each."""
+    """Yield every miner that holds a piece now, in order; reads one key for each."""
+    for key, _ in reader.scan(HELD_COUNT):
+        yield PublicKey(key[len(HELD_COUNT) :])
+
+
+def holders_at(reader: Reader, seq: int) -> Iterator[PublicKey]:
+    """Yield every miner that held a piece as of the log's record ``seq``, in order.
+
+    Reads of each miner as far as its first piece; of one that held nothing, everything.
+    """
     after = None
     while (found := next(reader.scan(HOLDING, after), None)) is not None:
-        miner = found[0][len(HOLDING) : len(HOLDING) + ID_BYTES]
-        yield PublicKey(miner)
+        miner = PublicKey(found[0][len(HOLDING) : _ROOT.start])
+        if next(_rows_at(reader, HOLDING + miner, seq), None) is not None:
+            yield miner
         after = HOLDING + miner + _BEHIND
+
+
+def held_at(reader: Reader, miner: PublicKey, seq: int) -> Iterator[HeldPiece]:
+    """Yield what a miner held as of the log's record ``seq``, by root, segment and index."""
+    return map(_piece, _rows_at(reader, HOLDING + miner, seq))
+
+
+def inventory_at(reader: Reader, miner: PublicKey, seq: int) -> Inventory:
+    """Return the distinct roots that a miner held as of the log's record ``seq``."""
+    return Inventory(distinct((Root(key[_ROOT]), length) for key, _, length in _rows_at(reader, HOLDING + miner, seq)))
+
+
+def bytes_at(reader: Reader, miner: PublicKey, seq: int) -> HeldBytes:
+    """Return what a miner's distinct roots added up to as of the log's record ``seq``."""
+    return tally(held_at(reader, miner, seq))
+
+
+def holdings_of(reader: Reader, miner: PublicKey, root: Root) -> list[HeldPiece]:
+    """Return for which segments a miner holds a piece now."""
+    return list(map(_piece, _rows_at(reader, HOLDING + miner + root, _SEQ_MAX)))
+
+
+def _rows_at(reader: Reader, prefix: bytes, seq: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """Yield key, value and piece_length of the holdings below a prefix, of one miner, as of a record.
+
+    A departure that is still being marked has ended what it takes.
+    """
+    gone_seq, _ = _gone(reader, PublicKey(prefix[len(HOLDING) : _ROOT.start]))
+    unpack = PERIOD.unpack_from
+    for key, value in reader.scan(prefix):
+        since, until, length = unpack(value)
+        if not until and since < gone_seq:
+            until = gone_seq
+        if since <= seq and (not until or until > seq):
+            yield key, value, length
+
+
+def _piece(row: tuple[bytes, bytes, int]) -> HeldPiece:
+    key, value, length = row
+    _, _, _, code, account = LAYOUT.unpack(value)
+    paid = is_paid(PAY_CLASSES[code])
+    return HeldPiece(Root(key[_ROOT]), length, paid, PublicKey(account), SegmentId(key[_SEGMENT]), key[-1])
+
+
+def _gone(reader: Reader, miner: PublicKey) -> tuple[int, bytes]:
+    """Return the departure of a miner that is still being marked and how far that has come; 0 where there is none."""
+    value = reader.get(GONE + miner) or bytes(8)
+    return int.from_bytes(value[:8], "little"), value[8:]
+
+
+def end_pieces(txn: Transaction, miner: PublicKey, pieces: Iterable[HeldPiece], seq: int) -> int:
+    """Mark holdings as ended by the log's record ``seq``, their pieces as lost; return how many."""
+    ended = 0
+    for piece in pieces:
+        key = HOLDING + miner + piece.root + piece.segment_id + bytes([piece.index])
+        value = txn.get(key)
+        assert value is not None, "only what is held can end"
+        _end(txn, key, value, seq)
+        ended += 1
+    _count_down(txn, miner, ended)
+    return ended
 
 
 def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int) -> bool:
@@ -76,33 +146,63 @@ def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int
 
     It is not when the miner holds nothing, or when a departure of it is recorded and still being worked off.
     """
-    if txn.get(GONE + hotkey) is not None or next(txn.scan(HOLDING + hotkey), None) is None:
+    if txn.get(GONE + hotkey) is not None or txn.get(HELD_COUNT + hotkey) is None:
         return False
     put_count(txn, GONE + hotkey, append(txn, home, [Departure(hotkey=hotkey, block=block)], now))
+    txn.delete(HELD_COUNT + hotkey)
     return True
 
 
 def mark_lost(txn: Transaction, pieces_max: int) -> int:
-    """Mark up to ``pieces_max`` pieces of miners that left as lost, and return how many were looked at."""
+    """End up to ``pieces_max`` holdings of miners that left, and return how many were looked at."""
     looked_at = 0
-    for key, _ in list(txn.scan(GONE)):
-        hotkey, seq = key[len(GONE) :], get_count(txn, key)
-        entries = list(islice(_held_before(txn, hotkey, seq), pieces_max - looked_at))
-        for entry in entries:
-            txn.put(LOST + entry[len(HOLDING) + ID_BYTES :], hotkey)
-            txn.delete(entry)
-        looked_at += len(entries)
+    for gone_key, _ in list(txn.scan(GONE)):
+        hotkey = PublicKey(gone_key[len(GONE) :])
+        seq, after = _gone(txn, hotkey)
+        rows = list(islice(txn.scan(HOLDING + hotkey, after or None), pieces_max - looked_at))
+        for key, value in rows:
+            since, until, _ = PERIOD.unpack_from(value)
+            if until == 0 and since < seq:
+                _end(txn, key, value, seq)
+        looked_at += len(rows)
         if looked_at == pieces_max:
+            txn.put(gone_key, u64(seq) + (rows[-1][0] if rows else after))
             break
-        txn.delete(key)
+        txn.delete(gone_key)
     return looked_at
 
 
-def _held_before(reader: Reader, hotkey: bytes, seq: int) -> Iterator[bytes]:
-    """Yield the keys of what a miner held before a record of the log."""
-    for key, value in reader.scan(HOLDING + hotkey):
-        if int.from_bytes(value, "little") < seq:
-            yield key
+def forget_ended(txn: Transaction, before_seq: int, limit: int) -> int:
+    """Remove up to ``limit`` holdings that ended before the log's record ``before_seq``; return how many.
+
+    What was held as of ``before_seq`` and later, and what was reported lost since, stays known; so do lost pieces.
+    """
+    forgotten = 0
+    for ended_key, _ in list(islice(txn.scan(ENDED), limit)):
+        if ended_key >= ENDED + ordered(before_seq):
+            break
+        holding = ended_key[_ENDED_KEY:]
+        txn.delete(ended_key)
+        txn.delete(HOLDING + holding)
+        txn.delete(REPORTED + holding[: 2 * ID_BYTES] + ended_key[len(ENDED) : _ENDED_KEY])
+        forgotten += 1
+    return forgotten
+
+
+def _end(txn: Transaction, key: bytes, value: bytes, seq: int) -> None:
+    """Note that the record ``seq`` ended the holding in a row."""
+    txn.put(key, value[:8] + u64(seq) + value[16:])
+    txn.put(ENDED + ordered(seq) + key[len(HOLDING) :], b"")
+    txn.put(LOST + key[_SEGMENT.start :], key[len(HOLDING) : _ROOT.start])
+
+
+def _count_down(txn: Transaction, miner: PublicKey, ended: int) -> None:
+    left = get_count(txn, HELD_COUNT + miner) - ended
+    assert left >= 0, "what ends was counted"
+    if left > 0:
+        put_count(txn, HELD_COUNT + miner, left)
+    else:
+        txn.delete(HELD_COUNT + miner)
 
 
 def lost_indices(reader: Reader, segment_id: SegmentId) -> frozenset[int]:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -28,14 +29,16 @@ from hippy.transport.client import open_http
 from hippy.transport.hello import HelloDesk
 from hippy.transport.server import Guard, Route, build_app, read_body, serving
 from hippy.validator.accounts import apply_accounts
+from hippy.validator.auditing.auditor import Auditor
+from hippy.validator.auditing.opening import Surroundings, open_auditor
+from hippy.validator.auditing.routes import AuditRoutes
 from hippy.validator.directory import MinerDirectory
-from hippy.validator.holdings import index_holdings
 from hippy.validator.keys import encryption_key, load_secrets
 from hippy.validator.log import Home
 from hippy.validator.planner import Planner
 from hippy.validator.service import Parts, Service
 from hippy.validator.settings import ValidatorSettings
-from hippy.validator.tables import claim, mark_current
+from hippy.validator.tables import claim
 from hippy.wire.btauth import NonceWindow
 from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
 from hippy.wire.object import (
@@ -62,9 +65,6 @@ BODIES_BYTES_MAX: Final = 256 * 1024 * 1024
 """All request bodies in memory at once; parsed messages take a few times as much."""
 
 SWEEP_SECONDS: Final = 60.0
-SEGMENTS_PER_TURN: Final = 256
-"""Segments of an older database whose holdings are noted in one transaction: some 8,000 keys, 0.2 to 0.4 s."""
-
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
@@ -174,6 +174,7 @@ class _Node:
     chain: Chain
     service: Service
     directory: MinerDirectory
+    auditor: Auditor
     routes: Sequence[Route]
 
 
@@ -189,6 +190,7 @@ async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Cal
     ):
         tasks.create_task(node.directory.run())  # before publishing, which may take the chain a while
         tasks.create_task(_sweep(node.service, clock))
+        tasks.create_task(node.auditor.run())
         await publish(node.chain, settings.published(endpoint), clock)
         ready(endpoint)
 
@@ -204,6 +206,8 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
         database = await stack.enter_async_context(open_database(settings.data_dir / "registry"))
         await _prepare(database, home, settings, int(clock.now()))
         http = await stack.enter_async_context(open_http(None, clock))
+        signing = await stack.enter_async_context(open_http(identity, clock))
+        anonymous = await stack.enter_async_context(open_http(None, clock, source_host=settings.probe_host))
         directory = MinerDirectory(
             http,
             chain,
@@ -227,7 +231,12 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
         key = encryption_key(home, secrets.envelope, int(clock.now()))
         desk = HelloDesk(identity, "validator", home.network, home.netuid, clock, encryption_key=key)
         guard = Guard(home.hotkey, clock, NonceWindow())
-        yield _Node(chain, service, directory, [desk.route(), *Routes(service, directory, guard).routes()])
+        auditor = await open_auditor(
+            Surroundings(home, secrets.placement, database, chain, directory, signing, anonymous, clock, SystemRandom())
+        )
+        audits = AuditRoutes(home, database, chain, directory, auditor, guard, clock)
+        routes = [desk.route(), *Routes(service, directory, guard).routes(), *audits.routes()]
+        yield _Node(chain, service, directory, auditor, routes)
 
 
 async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
@@ -244,18 +253,7 @@ async def _prepare(database: Database, home: Home, settings: ValidatorSettings, 
     """Make sure the database is ours and of this format, and apply the accounts of the settings."""
     records = [account.record() for account in settings.accounts]
     await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
-    await _index(database)
-    await database.transact(lambda txn: mark_current(txn, home.network, home.hotkey))
     await database.transact(lambda txn: apply_accounts(txn, home, records, now))
-
-
-async def _index(database: Database) -> None:
-    """Note the holdings in a database of the format before; a million segments take some 20 minutes, once."""
-    started = False
-    while await database.transact(lambda txn: index_holdings(txn, SEGMENTS_PER_TURN)) == SEGMENTS_PER_TURN:
-        if not started:
-            log.info("noting who holds the pieces of all segments, once; with many segments this takes minutes")
-        started = True
 
 
 async def _sweep(service: Service, clock: Clock) -> None:

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from hippy.errors import ProtocolError
 from hippy.identity import ss58_decode
-from hippy.settings import NodeSettings
+from hippy.settings import NodeSettings, numeric_host
 from hippy.wire.fields import INTEGER_MAX
 from hippy.wire.log import AccountRecord
 from hippy.wire.ticket import PayClass
@@ -64,3 +64,7 @@ class ValidatorSettings(NodeSettings):
 
     probe_stale_seconds: Annotated[float, Field(gt=0, le=86_400)] = 90.0
     """A miner whose last handshake is older counts as silent."""
+
+    probe_host: Annotated[str, AfterValidator(numeric_host)] | None = None
+    """The address of this machine that anonymous reads leave from; None: the usual one. One that is not on chain keeps
+    miners from telling a probe from a client."""

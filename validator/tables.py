@@ -4,18 +4,21 @@
 key                                           value
 ============================================  ==========================================================
 ``meta/home``                                 format ‖ network ‖ hotkey: whose database this is
-``meta/holdings``, ``meta/indexing``          hippy.validator.holdings
 ``meta/serial``                               u64, the last ticket serial given out
 ``head``                                      log-head
-``log/`` seq                                  log-record
+``log/`` seq                                  log-entry as everybody may see it
+``priv/`` seq                                 what that leaves out: account-record, object-row or envelopes
 ``acct/`` account, ``used/`` account          account-record; u64 bytes charged
 ``cand/`` candidate set's id                  u64, seq of the record that has it
 ``alloc/`` segment                            :class:`Allocation`
 ``due/`` upload_by ‖ segment                  nothing: when the allocation is looked at
-``seg/`` segment, ``env/`` segment            segment-record; :class:`Envelopes`
-``hold/`` miner ‖ segment ‖ u8 index          u64, seq of the record since when the miner holds the piece
+``seg/`` segment, ``env/`` segment            segment-record; envelopes
+``hold/`` miner ‖ root ‖ segment ‖ u8 index   hippy.validator.held.Held: a holding, ended ones too
+``end/`` seq ‖ key of a holding               nothing: the record that ended it
+``count/`` miner                              u64, holdings that have not ended
 ``lost/`` segment ‖ u8 index                  the miner that held it
-``gone/`` miner                               u64, seq of the departure whose pieces are still being marked
+``gone/`` miner                               u64 seq of the departure that is still being marked ‖ key it has come to
+``rep/`` miner ‖ root ‖ seq                   u64 beacon round ‖ id of the lost report in that loss record
 ``since/`` miner                              u64, block of the registration under which it was last seen
 ``own/`` segment                              account of the committed segment
 ``row/`` name key, ``dead/`` name key         row id ‖ object-row: the live one, or the deletion that ended it
@@ -39,24 +42,23 @@ from pydantic import Field
 
 from hippy.errors import ConfigError, ProtocolError
 from hippy.hashing import digest, u64
-from hippy.ids import MessageId, PublicKey, SegmentId
+from hippy.ids import ID_BYTES, MessageId, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
 from hippy.wire.canonical import Message
 from hippy.wire.fields import Address, Bytes32, Count, Key, Seconds
 from hippy.wire.object import ObjectRow
-from hippy.wire.segment import SealEnvelope, SegmentRecord, SegmentSpec
+from hippy.wire.segment import SegmentRecord, SegmentSpec
 from hippy.wire.ticket import PayClass
 
-FORMAT: Final = b"hippy validator 2"
-"""2: every committed segment's holdings are in their table, and the log may have departures."""
-
-FORMAT_BEFORE: Final = b"hippy validator 1"
-"""Holdings may be missing, which hippy.validator.holdings makes up for; code of its time cannot read departures."""
+FORMAT: Final = b"hippy validator 3"
+FORMATS_BEFORE: Final = (b"hippy validator 1", b"hippy validator 2")
+"""Their log records name no body ids, so strangers could not check them; they were never released."""
 
 HOME: Final = b"meta/home"
 SERIAL: Final = b"meta/serial"
 HEAD: Final = b"head"
 LOG: Final = b"log/"
+PRIVATE: Final = b"priv/"
 ACCOUNT: Final = b"acct/"
 USED: Final = b"used/"
 CANDIDATES: Final = b"cand/"
@@ -65,8 +67,11 @@ DUE: Final = b"due/"
 SEGMENT: Final = b"seg/"
 ENVELOPES: Final = b"env/"
 HOLDING: Final = b"hold/"
+ENDED: Final = b"end/"
+HELD_COUNT: Final = b"count/"
 LOST: Final = b"lost/"
 GONE: Final = b"gone/"
+REPORTED: Final = b"rep/"
 SINCE: Final = b"since/"
 OWNER: Final = b"own/"
 LIVE: Final = b"row/"
@@ -126,13 +131,6 @@ class Allocation(Message):
         return self.spec.n * self.spec.piece_length
 
 
-class Envelopes(Message):
-    """A committed segment's seal key, encrypted to validators."""
-
-    TYPE = "envelopes"
-    envelopes: Annotated[tuple[SealEnvelope, ...], Field(min_length=1, max_length=3)]
-
-
 @dataclass(frozen=True, slots=True)
 class StoredRow:
     """An object row with its id, which is kept because hashing it again costs more than reading it."""
@@ -151,23 +149,30 @@ class StoredRow:
 
 
 def claim(txn: Transaction, network: bytes, hotkey: PublicKey) -> None:
-    """Mark a new database as ours; one of the format before is let in as it is, until :func:`mark_current`.
+    """Mark a new database as ours.
 
     Raises ConfigError when it belongs to another validator, network or format.
     """
-    found = txn.get(HOME)
+    found, ours = txn.get(HOME), FORMAT + network + hotkey
     if found is None:
-        mark_current(txn, network, hotkey)
-    elif found not in (FORMAT + network + hotkey, FORMAT_BEFORE + network + hotkey):
+        txn.put(HOME, ours)
+    elif found.startswith(FORMATS_BEFORE):
+        raise ConfigError(
+            "the database was made by an earlier pre-release version of hippy, which this one cannot read",
+            hint="start with a new data_dir",
+        )
+    elif found != ours:
         raise ConfigError(
             "the database belongs to another hotkey, network or version of hippy",
             hint="give every validator a data_dir of its own",
         )
 
 
-def mark_current(txn: Transaction, network: bytes, hotkey: PublicKey) -> None:
-    """Mark a database of ours as being of this format, which older code refuses to open."""
-    txn.put(HOME, FORMAT + network + hotkey)
+def owner_of(reader: Reader) -> PublicKey:
+    """Return the hotkey whose database this is; it must be claimed."""
+    found = reader.get(HOME)
+    assert found is not None, "a database is claimed before it is used"
+    return PublicKey(found[-ID_BYTES:])
 
 
 def ordered(value: int) -> bytes:

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "stat": ("hippy.cli.objects", "Show one object."),
     "rm": ("hippy.cli.objects", "Delete objects."),
     "bench": ("hippy.cli.bench", "Measure how fast this machine codes, prepares and proves."),
+    "sim": ("hippy.cli.sim", "Simulate miners that cheat and say what that earns them."),
     "doctor": ("hippy.cli.doctor", "Check this installation and say what to do."),
     "miner": ("hippy.cli.node", "Run a miner."),
     "validator": ("hippy.cli.node", "Run a validator."),

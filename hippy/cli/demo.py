@@ -1,4 +1,4 @@
-"""``hippy demo``: the main job in one command on an empty machine, told in five lines."""
+"""``hippy demo``: the main job in one command on an empty machine, told in a few lines."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from hippy.cli.printing import counted, human_bytes, json_option, print_json, ra
 
 if TYPE_CHECKING:
     from hippy.client.results import GetResult, PutResult
+    from hippy.net.plan import NetworkPlan
     from hippy.net.supervisor import Supervisor
 
 K, N = 4, 8
 MINERS: Final = 12
+BLOCK_SECONDS, TEMPO_BLOCKS = 0.5, 10
+"""An epoch takes 5 s, so that one is audited while people watch."""
+
 DESTINATION: Final = "hippy://demo/files/"
 EXCLUDED: Final = frozenset({"site-packages", "dist-packages", "__pycache__"})
 """Of the standard library: what others installed, and what the interpreter can make again."""
@@ -71,12 +75,20 @@ async def _play(source: Path, place: Path, miners: int, teller: _Teller) -> dict
     clock = SystemClock()
     teller.tell("source", shown(str(source)))
     started = time.monotonic()
-    plan = await create_plan(place / "net", miners=miners, validators=1, clock=clock)
+    plan = await create_plan(
+        place / "net",
+        miners=miners,
+        validators=1,
+        clock=clock,
+        block_seconds=BLOCK_SECONDS,
+        tempo_blocks=TEMPO_BLOCKS,
+    )
     async with supervising(plan, clock=clock) as supervisor:
         await supervisor.wait_ready()
         up_seconds = time.monotonic() - started
         teller.tell("network", f"{miners} miners and 1 validator, {miners + 1} processes, up in {up_seconds:.1f} s")
         story = await _store_and_get_back(supervisor, source, place / "back", teller)
+        story["audit"] = await _show_audit(supervisor.plan, story["killed"], teller)
     teller.tell("network", "down, nothing left behind")
     return {"miners": miners, "up_seconds": round(up_seconds, 3), **story}
 
@@ -117,6 +129,21 @@ async def _store_and_get_back(supervisor: Supervisor, source: Path, back: Path, 
         "identical": identical,
         "failures": len(put.failures) + len(got.failures) + len(differing),
     }
+
+
+async def _show_audit(plan: NetworkPlan, killed: Collection[str], teller: _Teller) -> dict[str, Any]:
+    from hippy.cli.demo_audit import audited_epoch
+
+    audit = await audited_epoch(plan)
+    asked = audit["leaves_shown"] + audit["leaves_not_shown"]
+    teller.tell(
+        "audit",
+        f"{audit['leaves_shown']:,} of {asked:,} random leaves shown, by {counted(audit['miners_audited'], 'miner')}; "
+        f"{len(killed)} dead ones owe an answer",
+    )
+    weights = sorted(audit["weights"].items(), key=lambda pair: (-pair[1], pair[0]))
+    teller.tell("weights", ", ".join(f"{name} {share:.1%}" for name, share in weights))
+    return audit
 
 
 def _moved(verb: str, result: PutResult | GetResult) -> str:

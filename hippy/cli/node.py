@@ -1,4 +1,4 @@
-"""``hippy miner run`` and ``hippy validator run``.
+"""``hippy miner run`` and ``hippy validator run``; their other subcommands have modules of their own.
 
 Options that name a network or a wallet win over the environment, which wins over the settings file.
 """
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from hippy.cli.explain import explain
 from hippy.cli.network_options import network_options, wallet_options
+from hippy.cli.verify_weights import verify_weights
 
 if TYPE_CHECKING:
     from hippy.clock import Clock
@@ -35,6 +37,10 @@ def miner() -> None:
 @click.group()
 def validator() -> None:
     """Run a validator: keep the registry and choose where pieces go."""
+
+
+miner.add_command(explain)
+validator.add_command(verify_weights)
 
 
 @miner.command("run")

@@ -123,21 +123,31 @@ def load_plan(directory: Path) -> NetworkPlan | None:
         raise ConfigError(f"{path} is damaged", hint=f"remove {directory} to start anew") from None
 
 
-async def create_plan(directory: Path, *, miners: int, validators: int, clock: Clock) -> NetworkPlan:
+async def create_plan(
+    directory: Path,
+    *,
+    miners: int,
+    validators: int,
+    clock: Clock,
+    block_seconds: float = BLOCK_SECONDS,
+    tempo_blocks: int = TEMPO_BLOCKS,
+) -> NetworkPlan:
     """Make the directory of a new network: chain, keys, registrations, settings and an account.
+
+    An epoch takes ``block_seconds * tempo_blocks``.
 
     Raises UsageError for impossible numbers, ConfigError when the directory holds something else.
     """
     check_new(directory, miners=miners, validators=validators)
     _make_private(directory)
     try:
-        return await _fill(NetworkPlan(directory, _lay_out(miners, validators)), clock)
+        return await _fill(NetworkPlan(directory, _lay_out(miners, validators)), clock, block_seconds, tempo_blocks)
     except BaseException:
         _clear(directory)  # half a network could neither be started nor made anew
         raise
 
 
-async def _fill(plan: NetworkPlan, clock: Clock) -> NetworkPlan:
+async def _fill(plan: NetworkPlan, clock: Clock, block_seconds: float, tempo_blocks: int) -> NetworkPlan:
     network = NetworkId(secrets.token_bytes(32))
     LocalChain.create(
         plan.directory / CHAIN_FILE,
@@ -145,8 +155,8 @@ async def _fill(plan: NetworkPlan, clock: Clock) -> NetworkPlan:
         network=network,
         genesis_secret=secrets.token_bytes(32),
         netuid=NETUID,
-        block_seconds=BLOCK_SECONDS,
-        tempo_blocks=TEMPO_BLOCKS,
+        block_seconds=block_seconds,
+        tempo_blocks=tempo_blocks,
     )
     await _register(plan, clock)
     seed = os.urandom(32)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from hippy.clock import SystemClock
+from hippy.net.plan import create_plan
 from tests.e2e.local import Shell
+
+ROUNDS: Final = 16
+"""Blocks, and so beacon rounds, of the epochs of networks that are to be audited while a test waits."""
+
 
 StartNetwork = Callable[[int], Shell]
 
@@ -15,23 +24,36 @@ StartNetwork = Callable[[int], Shell]
 @pytest.fixture(scope="session")
 def shared_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A network of 8 miners that tests leave as they found it."""
-    shell = Shell(tmp_path_factory.mktemp("home"))
-    shell.run("net", "up", "-d", "--miners", "8")
-    yield shell
-    shell.stop()
+    with running(tmp_path_factory.mktemp("home"), 8) as shell:
+        yield shell
 
 
 @pytest.fixture
 def start_network(tmp_path: Path) -> Iterator[StartNetwork]:
     """Start a network of so many miners; it is stopped at the end."""
-    started: list[Shell] = []
+    with ExitStack() as started:
+        yield lambda miners: started.enter_context(running(tmp_path / "home", miners))
 
-    def start(miners: int) -> Shell:
-        shell = Shell(tmp_path / "home")
-        shell.run("net", "up", "-d", "--miners", str(miners))
-        started.append(shell)
-        return shell
 
-    yield start
-    for shell in started:
+@contextmanager
+def running(home: Path, miners: int, *, epoch_seconds: float | None = None) -> Iterator[Shell]:
+    """Run a network of so many miners in a home; ``epoch_seconds`` None leaves epochs as long as they are."""
+    shell = Shell(home)
+    if epoch_seconds is not None:
+        asyncio.run(_plan(shell.net_dir, miners, epoch_seconds))
+    shell.run("net", "up", "-d", "--miners", str(miners))
+    try:
+        yield shell
+    finally:
         shell.stop()
+
+
+async def _plan(directory: Path, miners: int, epoch_seconds: float) -> None:
+    await create_plan(
+        directory,
+        miners=miners,
+        validators=1,
+        clock=SystemClock(),
+        block_seconds=epoch_seconds / ROUNDS,
+        tempo_blocks=ROUNDS,
+    )

@@ -47,9 +47,14 @@ class Shell:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("HIPPY_")}
         return {**clean, "HIPPY_HOME": str(self.home), "PYTHONWARNINGS": "default"}
 
+    @property
+    def net_dir(self) -> Path:
+        """The directory of the network."""
+        return self.home / "state" / "net"
+
     def node_dir(self, name: str) -> Path:
         """Return the directory of one node."""
-        return self.home / "state" / "net" / "nodes" / name
+        return self.net_dir / "nodes" / name
 
 
 def write_tree(root: Path) -> None:

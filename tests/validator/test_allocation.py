@@ -52,7 +52,7 @@ async def used(database: Database) -> int:
 
 
 async def kinds(database: Database) -> list[str]:
-    return await database.read(lambda reader: [record.kind for record in scan_log(reader)])
+    return await database.read(lambda reader: [entry.record.kind for entry in scan_log(reader)])
 
 
 def failed(allocation: Allocation, *indices: int) -> list[FailedPiece]:

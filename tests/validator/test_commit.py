@@ -12,7 +12,8 @@ from hippy.kv import Database, open_database
 from hippy.validator.allocation import COMMIT_GRACE_SECONDS, Assignment, move
 from hippy.validator.commit import CheckedCommit, check_commit, commit_segments, pending
 from hippy.validator.log import scan_log, verify_chain
-from hippy.validator.tables import ENVELOPES, Allocation, Envelopes, get_message, get_segment
+from hippy.validator.tables import ENVELOPES, Allocation, get_message, get_segment
+from hippy.wire.log import Envelopes
 from hippy.wire.segment import SegmentCommit, SegmentRecord
 from tests.validator.world import (
     ACCOUNT,
@@ -55,11 +56,11 @@ async def test_committed_segment_is_in_the_registry_and_the_log(database: Databa
     assert (record.placement_round, record.candidates_seq) == (5, 1)
     for each in record.holdings:
         each.receipt(record.spec.roots[each.index], record.spec.piece_length).check_signature(each.miner, NETWORK)
-    records = await database.read(lambda reader: list(scan_log(reader)))
-    verify_chain(records, NETWORK)
+    entries = await database.read(lambda reader: list(scan_log(reader)))
+    verify_chain(entries, NETWORK)
     kept = await database.read(lambda r: get_message(r, ENVELOPES + allocation.segment_id, Envelopes))
     assert kept is not None
-    assert (records[-1].segment, records[-1].envelopes) == (record, kept.envelopes)
+    assert (entries[-1].segment, entries[-1].envelopes) == (record, kept)
 
 
 async def test_seven_receipts_of_eight_are_enough_and_six_are_not(database: Database) -> None:

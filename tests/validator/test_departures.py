@@ -34,8 +34,8 @@ def metagraph(block: int, hotkeys: Iterable[PublicKey], anew: dict[PublicKey, in
 
 async def departures(database: Database) -> list[tuple[PublicKey, int]]:
     """Who left by the log, and by which block's metagraph."""
-    records = await database.read(lambda reader: list(scan_log(reader)))
-    found = [record.departure for record in records if record.departure is not None]
+    entries = await database.read(lambda reader: list(scan_log(reader)))
+    found = [entry.departure for entry in entries if entry.departure is not None]
     return [(PublicKey(departure.hotkey), departure.block) for departure in found]
 
 

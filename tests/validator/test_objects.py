@@ -198,10 +198,10 @@ async def test_every_change_is_in_the_log_and_rows_survive_a_restart(tmp_path: P
         await write(database, first, row("b"))
         await write(database, second, row("b"))
     async with open_database(tmp_path / "registry") as database:
-        records = await database.read(lambda reader: list(scan_log(reader)))
-        verify_chain(records, NETWORK)
-        assert [record.row for record in records] == [first, row_of(records[1].row), second]
-        assert (await read(database, "a", "b"))[0] == [second, records[1].row]
+        entries = await database.read(lambda reader: list(scan_log(reader)))
+        verify_chain(entries, NETWORK)
+        assert [entry.row for entry in entries] == [first, row_of(entries[1].row), second]
+        assert (await read(database, "a", "b"))[0] == [second, entries[1].row]
 
 
 def row_of(found: ObjectRow | None) -> ObjectRow:

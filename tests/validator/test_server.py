@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,9 @@ from hippy.errors import (
 )
 from hippy.identity import save_keyfile
 from hippy.ids import SegmentId
-from hippy.kv import Transaction, open_database
+from hippy.kv import open_database
 from hippy.transport.client import Call
-from hippy.validator.holdings import INDEXED
-from hippy.validator.tables import FORMAT, FORMAT_BEFORE, HOLDING, HOME
+from hippy.validator.tables import FORMATS_BEFORE, HOME
 from hippy.wire.object import (
     BucketsAnswer,
     BucketsRequest,
@@ -264,24 +263,13 @@ async def test_wrong_subnet_and_foreign_database_do_not_start(network: LocalNetw
             pytest.fail("it started")
 
 
-def make_older(txn: Transaction, holdings: Iterable[bytes]) -> None:
-    """Make a database one that knew no holdings."""
-    for key in (INDEXED, *holdings):
-        txn.delete(key)
-    txn.put(HOME, FORMAT_BEFORE + NETWORK + VALIDATOR.public_key)
-
-
-async def test_database_of_the_format_before_is_brought_up_to_date(network: LocalNetwork) -> None:
-    async with network.validator() as client:
-        await client.post("/v1/commit", commit_request(await client.commit_of(await client.allocate(new_request()))))
+async def test_database_of_an_earlier_format_does_not_start(network: LocalNetwork) -> None:
+    earlier = FORMATS_BEFORE[0] + NETWORK + VALIDATOR.public_key
     async with open_database(network.directory / "validator" / "registry") as database:
-        table = await database.read(lambda reader: list(reader.scan(HOLDING)))
-        await database.transact(lambda txn: make_older(txn, [key for key, _ in table]))
-    async with network.validator():
-        pass
-    async with open_database(network.directory / "validator" / "registry") as database:
-        assert await database.read(lambda reader: [key for key, _ in reader.scan(HOLDING)]) == [key for key, _ in table]
-        assert await database.read(lambda reader: reader.get(HOME)) == FORMAT + NETWORK + VALIDATOR.public_key
+        await database.transact(lambda txn: txn.put(HOME, earlier))
+    with pytest.raises(ConfigError, match="earlier pre-release version"):
+        async with network.validator():
+            pytest.fail("it started")
 
 
 async def test_private_address_and_coldkey_do_not_start_on_a_public_network(network: LocalNetwork) -> None:

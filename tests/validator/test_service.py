@@ -81,7 +81,7 @@ async def test_sweep_closes_what_was_not_committed_and_gives_the_charge_back(
     await bench.clock.advance(3600 + CLOSE_AFTER_SECONDS + 1)
     await bench.service.sweep()
     assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 0
-    kinds = await bench.database.read(lambda reader: [record.kind for record in scan_log(reader)])
+    kinds = await bench.database.read(lambda reader: [entry.record.kind for entry in scan_log(reader)])
     assert kinds == ["account", "candidates", *["closed"] * 5]
 
 

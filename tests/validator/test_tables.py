@@ -6,7 +6,7 @@ import pytest
 
 from hippy.errors import ConfigError
 from hippy.kv import Database
-from hippy.validator.tables import FORMAT, FORMAT_BEFORE, HOME, claim, mark_current
+from hippy.validator.tables import FORMAT, FORMATS_BEFORE, HOME, claim, owner_of
 from tests.validator import world
 
 NETWORK, HOTKEY = world.NETWORK, world.HOME.hotkey
@@ -26,13 +26,14 @@ async def test_new_database_is_of_this_format(database: Database) -> None:
     assert await mark(database) == FORMAT + NETWORK + HOTKEY
 
 
-async def test_database_of_the_format_before_is_let_in_and_marked_when_that_is_said(database: Database) -> None:
-    before = FORMAT_BEFORE + NETWORK + HOTKEY
-    await database.transact(lambda txn: txn.put(HOME, before))
-    await claimed(database)
-    assert await mark(database) == before  # a crash now, and the next start still knows what is to be done
-    await database.transact(lambda txn: mark_current(txn, NETWORK, HOTKEY))
-    assert await mark(database) == FORMAT + NETWORK + HOTKEY
+@pytest.mark.parametrize("earlier", FORMATS_BEFORE)
+async def test_database_of_an_earlier_format_is_refused_and_left_alone(database: Database, earlier: bytes) -> None:
+    found = earlier + NETWORK + HOTKEY
+    await database.transact(lambda txn: txn.put(HOME, found))
+    with pytest.raises(ConfigError, match="earlier pre-release version") as refusal:
+        await claimed(database)
+    assert refusal.value.hint == "start with a new data_dir"
+    assert await mark(database) == found
 
 
 @pytest.mark.parametrize(
@@ -40,15 +41,19 @@ async def test_database_of_the_format_before_is_let_in_and_marked_when_that_is_s
     [
         FORMAT + b"x" * 32 + HOTKEY,
         FORMAT + NETWORK + world.STRANGER.public_key,
-        FORMAT_BEFORE + NETWORK + world.STRANGER.public_key,
         b"hippy validator 0" + NETWORK + HOTKEY,
-        b"hippy validator 3" + NETWORK + HOTKEY,
+        b"hippy validator 4" + NETWORK + HOTKEY,
         b"",
     ],
-    ids=["other network", "other hotkey", "other hotkey before", "older", "newer", "nobody's"],
+    ids=["other network", "other hotkey", "older", "newer", "nobody's"],
 )
 async def test_any_other_database_is_refused_and_left_alone(database: Database, found: bytes) -> None:
     await database.transact(lambda txn: txn.put(HOME, found))
     with pytest.raises(ConfigError, match="belongs to another"):
         await claimed(database)
     assert await mark(database) == found
+
+
+async def test_owner_is_whose_hotkey_claimed_it(database: Database) -> None:
+    await claimed(database)
+    assert await database.read(owner_of) == HOTKEY

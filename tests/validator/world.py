@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from hippy.endpoint import Endpoint
 from hippy.hashing import digest
@@ -12,13 +12,13 @@ from hippy.kv import Database
 from hippy.seal import envelope_info, envelope_public_key, seal_envelope
 from hippy.validator.allocation import Assignment, CandidatePool, Plan, allocate
 from hippy.validator.commit import EnvelopeKey, check_commit, commit_segments
-from hippy.validator.log import Home
+from hippy.validator.log import CommittedSegment, Home
 from hippy.validator.tables import Allocation, get_allocation
 from hippy.validator.tickets import ticket_id
-from hippy.wire.log import AccountRecord, Candidate, CandidateSet
+from hippy.wire.log import AccountRecord, Candidate, CandidateSet, Envelopes
 from hippy.wire.object import ObjectRow
-from hippy.wire.segment import AllocateRequest, Holding, SealEnvelope, SegmentCommit, SegmentSpec
-from hippy.wire.ticket import Receipt
+from hippy.wire.segment import AllocateRequest, Holding, SealEnvelope, SegmentCommit, SegmentRecord, SegmentSpec
+from hippy.wire.ticket import PayClass, Receipt
 
 NOW = 1_800_000_000
 NETWORK = NetworkId(b"n" * 32)
@@ -121,6 +121,40 @@ async def committed(database: Database, number: int = 0, *, account: Identity = 
     checked = check_commit(commit(allocation), allocation, HOME, ENVELOPE_KEY)
     await database.transact(lambda txn: commit_segments(txn, HOME, [checked], NOW))
     return allocation
+
+
+def unsigned_segment(
+    number: int,
+    miners: Mapping[int, PublicKey],
+    roots: Sequence[Root],
+    *,
+    piece_length: int = 100,
+    pay_class: PayClass = "paid",
+    account: PublicKey = ACCOUNT.public_key,
+) -> CommittedSegment:
+    """Return a segment as it is logged, with the miners of its pieces by index; nobody signed its receipts."""
+    spec = SegmentSpec(
+        nonce=number.to_bytes(16, "big"),
+        roots=tuple(roots),
+        data_length=piece_length,
+        piece_length=piece_length,
+        k=1,
+        n=len(roots),
+    )
+    record = SegmentRecord(
+        account=account,
+        spec=spec,
+        pay_class=pay_class,
+        committed_time=NOW,
+        placement_round=5,
+        candidates_seq=1,
+        holdings=tuple(
+            Holding(index=index, ticket_id=MessageId(b"t" * 32), miner=miner, time=NOW, signature=bytes(64))
+            for index, miner in miners.items()
+        ),
+    )
+    sealed = SealEnvelope(validator=HOME.hotkey, key_id=1, ciphertext=bytes(80))
+    return CommittedSegment(record, Envelopes(envelopes=(sealed,)))
 
 
 def component(text: str) -> bytes:

@@ -1,0 +1,142 @@
+"""Real processes under audit: what is deleted is found, who serves nobody earns nothing, a false auditor is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.conftest import running
+from tests.e2e.local import Shell
+from tests.e2e.misbehaving import Kind
+from tests.e2e.processes import wait_until
+
+pytestmark = pytest.mark.e2e
+
+EPOCH_SECONDS: Final = 2.5
+FILES: Final = 40
+FILE_BYTES: Final = 1_100_000
+"""Just above what is packed: every file is a segment, and every miner has a piece of each."""
+
+MINERS: Final = 4
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A network of four miners with 40 segments, a piece of each on every miner; tests use miners of their own."""
+    source = tmp_path_factory.mktemp("source")
+    for number in range(FILES):
+        (source / str(number)).write_bytes(number.to_bytes(4, "little") * (FILE_BYTES // 4))
+    with running(tmp_path_factory.mktemp("home"), MINERS, epoch_seconds=EPOCH_SECONDS) as shell:
+        shell.run("put", "-r", "--ec", "2/4", source, "hippy://b/d/")
+        wait_until(lambda: _is_scored(shell, "miner4"), seconds=60, what="a first score")
+        yield shell
+
+
+def test_an_honest_validator_is_verified(shell: Shell) -> None:
+    told = shell.run("validator", "verify-weights", "--epochs", "1").stdout.decode()
+    assert "MATCH" in told
+
+
+def test_deleting_a_twentieth_of_the_pieces_is_found_within_two_epochs_and_explained(shell: Shell) -> None:
+    pieces = _pieces(shell, "miner1")
+    assert len(pieces) == FILES
+    deleted, under_way = pieces[: FILES // 20], _newest_epoch(shell)
+    for piece in deleted:
+        piece.unlink()
+    wait_until(lambda: bool(_explain(shell, "miner1")["failures"]), seconds=60, what="a failed batch")
+    failure = _explain(shell, "miner1")["failures"][-1]
+    assert failure["epoch"] <= under_way + 2
+    assert failure["kind"] == "wrong"
+    assert set(failure["roots"]) <= {piece.name for piece in deleted}
+
+    wait_until(lambda: _share(shell, "miner1") < 0.8 * _share(shell, "miner4"), seconds=60, what="a lower weight")
+    told = shell.run("miner", "explain", "miner1").stdout.decode()
+    assert "leaves" in told
+    assert failure["roots"][0][:16] in told
+
+
+def test_a_miner_that_answers_audits_but_no_reads_earns_nothing(shell: Shell) -> None:
+    with _misbehaving(shell, "miner2", "refuses-reads"):
+        wait_until(lambda: _factor(shell, "miner2", "reads") == 0, seconds=90, what="R = 0")
+        assert _share(shell, "miner2") == 0
+        assert _share(shell, "miner4") > 0
+        assert _explain(shell, "miner2")["score"]["leaves_bad"] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [("changes-its-seed", "secret"), ("skips-batches", "batch 3"), ("invents-verdicts", "verdict")],
+)
+def test_a_grinding_validator_is_named(shell: Shell, kind: Kind, named: str) -> None:
+    with ExitStack() as cheating:
+        if kind == "invents-verdicts":  # there has to be something to gloss over
+            cheating.enter_context(_misbehaving(shell, "miner3", "keeps-quiet"))
+            for piece in _pieces(shell, "miner3"):
+                piece.unlink()
+        cheating.enter_context(_misbehaving(shell, "validator1", kind))
+        wait_until(lambda: _newest_epoch(shell) > 0, seconds=30, what="the validator's return")
+        start = _newest_epoch(shell)
+        wait_until(lambda: _newest_epoch(shell) >= start + 4, seconds=60, what="epochs by the grinding validator")
+        told = shell.run("validator", "verify-weights", "--epochs", "2", code=6)
+        assert named in (told.stdout + told.stderr).decode().lower()
+
+
+@contextmanager
+def _misbehaving(shell: Shell, name: str, kind: Kind) -> Iterator[None]:
+    """Put a node that cheats in an honest one's place."""
+    shell.run("net", "kill", name)
+    node = shell.node_dir(name)
+    role = name.rstrip("0123456789")
+    command = [sys.executable, "-m", "tests.e2e.misbehaving", kind, role, "run"]
+    command += ["--config", str(node / "settings.toml"), "--with-parent"]
+    with (node / "log.txt").open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=shell.environment())
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+        shell.run("net", "start", name)
+
+
+def _pieces(shell: Shell, name: str) -> list[Path]:
+    return sorted(path for path in (shell.node_dir(name) / "data" / "pieces").glob("??/*") if not path.suffix)
+
+
+def _explain(shell: Shell, name: str) -> dict[str, Any]:
+    report: dict[str, Any] = shell.json("miner", "explain", name)
+    return report
+
+
+def _is_scored(shell: Shell, name: str) -> bool:
+    score = _explain(shell, name).get("score")
+    return score is not None and score["leaves_ok"] > 0
+
+
+def _share(shell: Shell, name: str) -> int:
+    return int(_explain(shell, name)["share_ppm"])
+
+
+def _factor(shell: Shell, name: str, factor: str) -> int:
+    factors = {each["name"]: each for each in _explain(shell, name)["factors"]}
+    return int(factors[factor]["value_ppm"])
+
+
+def _newest_epoch(shell: Shell) -> int:
+    settings = tomllib.loads((shell.node_dir("validator1") / "settings.toml").read_text())
+    url = f"http://{settings['host']}:{settings['port']}/v1/epochs"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(json.loads(answer.read())["last"])
+    except urllib.error.URLError:
+        return 0  # it is just starting

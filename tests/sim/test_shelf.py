@@ -1,0 +1,117 @@
+"""What a miner owes, has and pays a disk for."""
+
+from __future__ import annotations
+
+from hippy.ids import Root
+from hippy.proofs.verify import Verdict
+from hippy.sim.shelf import Shelf
+from hippy.sim.strategies_absent import Absent, Silent
+from hippy.sim.strategies_missing import CopySharer, Corrupter, Dropper, some_of
+from hippy.sim.strategy import Honest, Morning, Question
+
+LENGTH = 40_000  # three leaves
+ROOTS = [Root(bytes([number]) * 32) for number in range(1, 11)]
+
+
+def shelf(free: int = 0) -> Shelf:
+    return Shelf(dict.fromkeys(ROOTS, LENGTH), ROOTS[:free])
+
+
+def question(of: Shelf, *numbers: int) -> Question:
+    return Question(5, numbers, of.inventory)
+
+
+def test_a_dropped_piece_is_owed_and_costs_no_disk() -> None:
+    mine = shelf()
+    mine.drop(ROOTS[:2])
+    assert mine.owed_bytes == 10 * LENGTH
+    assert mine.disk_bytes == 8 * LENGTH
+
+
+def test_a_lost_piece_leaves_the_next_inventory_and_not_this_one() -> None:
+    mine = shelf()
+    mine.lose(ROOTS[:1])
+    assert (mine.owed_bytes, mine.inventory.total_leaves) == (9 * LENGTH, 30)
+    mine.begin_epoch()
+    assert mine.inventory.total_leaves == 27
+    mine.lose(ROOTS[:1])  # twice is once
+    assert mine.owed_bytes == 9 * LENGTH
+
+
+def test_a_friends_zeros_cost_no_disk_and_are_nobody_elses_bytes() -> None:
+    mine = shelf(free=4)
+    assert (mine.disk_bytes, mine.entrusted_bytes, mine.washed_bytes) == (6 * LENGTH, 6 * LENGTH, 4 * LENGTH)
+    mine.lose(ROOTS[:1])
+    assert mine.disk_bytes == 6 * LENGTH
+
+
+def test_every_byte_is_read_from_the_piece_it_is_in() -> None:
+    mine = shelf()
+    assert [mine.piece_at(share)[0] for share in (0.0, 0.0999, 0.1, 0.95, 0.9999)] == [
+        ROOTS[0],
+        ROOTS[0],
+        ROOTS[1],
+        ROOTS[9],
+        ROOTS[9],
+    ]
+    assert mine.piece_at(0.5)[1] == LENGTH
+
+
+def test_a_dropper_shows_what_it_has_and_nothing_else() -> None:
+    mine, dropper = shelf(), Dropper(0.2, Verdict.WRONG)
+    dropper.begin_epoch(mine, Morning(0, 10, 0))
+    assert dropper.answer(mine, question(mine, 0, 5, 6, 29), 0.0) == (Verdict.WRONG,) * 2 + (Verdict.OK,) * 2
+    assert not dropper.serves(mine, ROOTS[1], LENGTH)
+    assert dropper.serves(mine, ROOTS[2], LENGTH)
+
+
+def test_what_was_found_missing_stays_missing_in_the_same_epoch() -> None:
+    mine, dropper = shelf(), Dropper(0.1)
+    dropper.begin_epoch(mine, Morning(0, 10, 0))
+    asked = question(mine, 0)
+    mine.lose(ROOTS[:1])
+    assert dropper.answer(mine, asked, 0.0) == (Verdict.LOST,)
+    mine.begin_epoch()
+    assert dropper.answer(mine, asked, 0.0) == (Verdict.LOST,)  # a batch that is asked again
+    assert mine.has_all_of(mine.inventory)
+
+
+def test_the_smallest_share_is_one_piece_and_none_is_none() -> None:
+    assert some_of(shelf(), 0.001) == ROOTS[:1]
+    assert some_of(shelf(), 0.0) == []
+
+
+def test_the_silent_answer_what_they_can_and_nothing_else() -> None:
+    mine, silent = shelf(), Silent(0.1)
+    silent.begin_epoch(mine, Morning(0, 10, 0))
+    assert silent.answer(mine, question(mine, 3, 4), 0.0) == (Verdict.OK, Verdict.OK)
+    assert silent.answer(mine, question(mine, 3, 0), 0.0) is None
+    assert silent.is_there(0.0)
+
+
+def test_the_absent_are_away_for_longer_than_a_contact_counts() -> None:
+    mine, absent = shelf(), Absent(0.1)
+    absent.begin_epoch(mine, Morning(0, 10, 0))
+    assert absent.answer(mine, question(mine, 0), 100.0) is None
+    assert [absent.is_there(now) for now in (100.0, 130.0, 141.0)] == [False, False, True]
+
+
+def test_of_those_who_share_a_copy_the_first_has_it() -> None:
+    for number, verdict in ((0, Verdict.OK), (1, Verdict.WRONG)):
+        mine, sharer = shelf(), CopySharer(number)
+        sharer.begin_epoch(mine, Morning(0, 10, 0))
+        assert sharer.answer(mine, question(mine, 7), 0.0) == (verdict,)
+
+
+def test_a_corrupt_leaf_spoils_its_piece() -> None:
+    mine, corrupter = shelf(), Corrupter(4)
+    bad = [verdict is Verdict.WRONG for verdict in corrupter.answer(mine, question(mine, *range(30)), 0.0) or ()]
+    assert 4 <= sum(bad) <= 11
+    spoilt = [any(bad[3 * place : 3 * place + 3]) for place in range(10)]
+    assert [not corrupter.serves(mine, root, LENGTH) for root in ROOTS] == spoilt
+
+
+def test_the_honest_say_what_they_lost() -> None:
+    mine = shelf()
+    mine.drop(ROOTS[:1])
+    assert Honest().answer(mine, question(mine, 0, 3), 0.0) == (Verdict.LOST, Verdict.OK)

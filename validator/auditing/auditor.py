@@ -1,0 +1,334 @@
+"""The auditor of a running validator: follows epochs, asks what is due, writes down what comes of it.
+
+It gives the pure engine (hippy.validator.audit) its clock, its beacon, its sockets and its memory. Beside it,
+questions.py draws, asking.py asks, closing.py computes headers and sheets, epochs.py keeps them.
+
+Invariants: a header is stored before anything of its epoch is asked; an outcome, its evidence, what is owed then and
+what is lost are stored in one transaction, in the order of the transcript; nothing new is asked while an epoch is
+closed, and answers that are under way then are waited for up to GRACE_SECONDS and no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from hippy.chain.protocol import BeaconNotYet, Chain, Metagraph
+from hippy.clock import Clock
+from hippy.errors import HippyError, TemporaryError
+from hippy.identity import ss58_encode
+from hippy.ids import PublicKey
+from hippy.kv import Database, Reader, Transaction
+from hippy.proofs.request import Scope
+from hippy.proofs.transcript_entry import Outcome, TranscriptEntry
+from hippy.proofs.verify import Verified
+from hippy.validator.audit.batch import OpenBatch
+from hippy.validator.audit.engine import AuditEngine
+from hippy.validator.audit.schedule import BatchKey
+from hippy.validator.auditing import epochs
+from hippy.validator.auditing.asking import Asker, NoAnswer
+from hippy.validator.auditing.closing import Closing, Ended, Rounds
+from hippy.validator.auditing.inventories import Inventories
+from hippy.validator.auditing.outcomes import Question, enter, is_passed, told, voids_of
+from hippy.validator.auditing.probing import Prober
+from hippy.validator.auditing.questions import Questions
+from hippy.validator.auditing.room import TranscriptRoom
+from hippy.validator.auditing.weighing import Weigher
+from hippy.validator.directory import MinerDirectory
+from hippy.validator.holdings import forget_ended
+from hippy.validator.losses import reported
+from hippy.validator.tally import TallyWindow
+from hippy.wire.audit import EpochHeader
+from hippy.wire.score import ScoreSheet
+
+log = logging.getLogger("hippy.validator")
+
+ASKING_MAX: Final = 32
+"""Batches under way at once: 32 MB of answers."""
+
+GRACE_SECONDS: Final = 10.0
+"""How long the end of an epoch waits for answers: the deadline of a batch and of the checks after it."""
+
+LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether a batch is due or an epoch is over, at most."""
+
+KEPT_EPOCHS: Final = 160
+"""Eight days of 72 minutes: a day more than scores look back (PROTOCOL §5.6)."""
+
+FORGOTTEN_PER_TURN: Final = 1_024
+STORE_TRIES: Final = 5
+STORE_PAUSE_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditorParts:
+    """What an auditor works with; ``epoch_seconds`` is how long an epoch takes, about."""
+
+    closing: Closing
+    database: Database
+    chain: Chain
+    directory: MinerDirectory
+    inventories: Inventories
+    questions: Questions
+    asker: Asker
+    engine: AuditEngine
+    prober: Prober
+    window: TallyWindow
+    weigher: Weigher
+    clock: Clock
+    epoch_seconds: float
+
+
+class Auditor:
+    """Audits all miners for one validator; made by hippy.validator.auditing.opening."""
+
+    def __init__(self, parts: AuditorParts, header: EpochHeader | None) -> None:
+        """``header`` is the newest one that an earlier run stored."""
+        self._parts = parts
+        self._home = parts.closing.home
+        self._database = parts.database
+        self._engine = parts.engine
+        self._clock = parts.clock
+        self._header = header
+        self._is_current = False
+        self._newest_round = 0
+        self._may_attest = False
+        self._room = TranscriptRoom()
+        self._slots = asyncio.Semaphore(ASKING_MAX)
+        self._asking: set[asyncio.Task[None]] = set()
+        self._patience: set[asyncio.Timeout] = set()
+
+    @property
+    def newest_round(self) -> int:
+        """The newest beacon round that anything was asked from, so that nobody can report a loss afterwards."""
+        return self._newest_round
+
+    def owed_by(self, miner: PublicKey) -> int:
+        """Return how many batches a miner owes an answer to."""
+        return self._engine.owed_by(miner)
+
+    async def run(self) -> None:
+        """Audit until cancelled."""
+        pause_seconds = min(LOOK_SECONDS, self._parts.epoch_seconds / 100)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._parts.prober.run())
+            while True:
+                await self._look(tasks)
+                await self._clock.sleep(pause_seconds)
+
+    async def _look(self, tasks: asyncio.TaskGroup) -> None:
+        """Do what is due now; what the chain does not tell now, the next look learns."""
+        try:
+            await self._follow(tasks)
+            self._newest_round = max(self._newest_round, await self._parts.chain.beacon_round())
+        except HippyError as error:
+            log.warning("audits go on as far as they can: %s", error)
+        if not self._is_current:
+            return
+        now, again = self._clock.now(), self._room.has_room_for_more
+        for batch in self._engine.due(now, self._newest_round, again=again):
+            asking = tasks.create_task(self._ask(batch))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin a new epoch, or take up the one that an earlier run began."""
+        epoch = await self._parts.chain.current_epoch()
+        if self._header is None or epoch > self._header.epoch:
+            sheet = await self._begin(epoch)
+            if sheet is not None:
+                tasks.create_task(self._parts.weigher.set(sheet, lambda: self._is_newest(epoch)))
+        elif not self._is_current:
+            await self._take_up(self._header, await self._parts.chain.metagraph())
+
+    async def _begin(self, epoch: int) -> ScoreSheet | None:
+        """Close the epoch before, store the header of this one, and return the closed one's sheet."""
+        self._is_current = False
+        chain, before, now = self._parts.chain, self._header, int(self._clock.now())
+        metagraph = await chain.metagraph()
+        rounds = Rounds(await chain.beacon_round(), await chain.rounds_per_epoch())
+        await self._drain()
+        tallies = self._parts.prober.take()
+        if before is not None:
+            self._parts.window.add(before.epoch, tallies)
+        sums = {neuron.hotkey: self._parts.window.sum_of(neuron.hotkey) for neuron in metagraph.neurons}
+        closing = self._parts.closing
+
+        def compute(reader: Reader) -> tuple[Ended | None, EpochHeader]:
+            ended = None if before is None else closing.end(reader, before, sums, metagraph, now)
+            return ended, closing.begin(reader, epoch, before, ended, rounds, now)
+
+        ended, header = await self._database.read(compute)
+
+        def store(txn: Transaction) -> None:
+            if before is not None and ended is not None:
+                for entry in ended.given_up:
+                    epochs.put_entry(txn, before.epoch, entry)
+                epochs.put_sheet(txn, ended.sheet)
+                epochs.put_probes(txn, before.epoch, tallies)
+                for miner, held in ended.held.items():
+                    epochs.put_shares(txn, miner, held.by_account)
+            epochs.put_header(txn, header)
+
+        await self._store(store)
+        self._header = header
+        log.info("epoch %d: %d rounds from %d on", epoch, header.rounds, header.first_round)
+        await self._take_up(header, metagraph)
+        await self._forget(header)
+        return None if ended is None else ended.sheet
+
+    async def _take_up(self, header: EpochHeader, metagraph: Metagraph) -> None:
+        """Ask what the header's epoch has to ask from now on."""
+        closing = self._parts.closing
+        miners = await self._parts.inventories.begin(closing.head_seq(header))
+        planned = await self._database.read(lambda reader: closing.planned(reader, header))
+        entered = await self._database.read(lambda reader: list(epochs.entries(reader, header.epoch)))
+        self._engine.begin_epoch(planned, miners, [_key_of(entry) for entry in entered])
+        self._room = TranscriptRoom()
+        for entry in entered:
+            self._room.add(entry)
+        registered = {neuron.hotkey for neuron in metagraph.neurons}
+        gone = {batch.key.miner for batch in self._engine.owed} - registered
+        dropped = [key for miner in sorted(gone) for key in self._engine.drop(miner)]
+
+        def store(txn: Transaction) -> None:
+            epochs.put_doubt(txn, self._engine.doubt_streak)
+            for key in dropped:
+                epochs.drop_owed(txn, key)
+
+        await self._store(store)
+        self._may_attest = self._parts.chain.is_local or _holds_a_third(metagraph, self._home.hotkey)
+        self._is_current = True
+
+    async def _ask(self, batch: OpenBatch) -> None:
+        """Ask one batch and write down what came of it."""
+        try:
+            question = await self._parts.questions.of(batch)
+        except (HippyError, BeaconNotYet) as error:
+            log.warning("batch %d of %s cannot be drawn now: %s", batch.key.number, _name(batch.key.miner), error)
+            await self._take_back(batch)
+            return
+        await self._enter(question, await self._answer(question))
+
+    async def _take_back(self, batch: OpenBatch) -> None:
+        """Put off a batch that could not be sent; one that has no asking left is given up."""
+        if batch.attempt == 0:
+            self._engine.unsent(batch.key)
+            return
+        self._engine.unasked(batch.key, now=self._clock.now())
+        if self._engine.batch(batch.key) is None:
+            await self._store(lambda txn: epochs.drop_owed(txn, batch.key))
+
+    async def _answer(self, question: Question) -> Verified | NoAnswer | None:
+        """Return what the miner answered; None when we gave up before it could."""
+        peer = self._parts.directory.peer(question.batch.key.miner)
+        try:
+            async with asyncio.timeout(None) as patience:
+                self._patience.add(patience)
+                try:
+                    async with self._slots:
+                        return await self._parts.asker.ask(
+                            peer, question.request, self._scope(question), question.piece_lengths
+                        )
+                finally:
+                    self._patience.discard(patience)
+        except TimeoutError:
+            return None
+        except Exception:  # the top of a supervised task: our own fault is none of the miner's
+            log.exception("unexpected error while asking %s", peer)
+            return None
+
+    async def _enter(self, question: Question, answer: Verified | NoAnswer | None) -> None:
+        """Tell the engine what came of an asking, and store what it makes of it."""
+        key, header = question.batch.key, self._header
+        reports = await self._database.read(
+            lambda reader: reported(reader, key.miner, set(question.roots), after_seq=self._head_seq(reader, key))
+        )
+        if self._engine.batch(key) is None:
+            return  # the miner left while it was asked
+        assert header is not None, "nothing is asked before there is a header"
+        voids, now = voids_of(question, reports), self._clock.now()
+        match answer:
+            case Verified():
+                passed = is_passed(answer.verdicts, voids)
+                outcome = self._engine.answered(key, passed=passed, now=now)
+            case NoAnswer():
+                outcome = self._engine.unanswered(key, was_there=answer.was_there, now=now)
+            case None:
+                outcome = self._engine.unasked(key, now=now)
+        verified = answer if isinstance(answer, Verified) else None
+        entered = told(question, self._scope(question), outcome, verified, voids)
+        level = logging.DEBUG if outcome is Outcome.PASS else logging.INFO
+        log.log(level, "batch %d of %s: %s", key.number, _name(key.miner), outcome.name)
+        self._room.add(entered.entry)
+        owed, may_attest = self._engine.batch(key), self._may_attest
+        await self._store(
+            lambda txn: enter(
+                txn, self._home, header.epoch, question, entered, owed, may_attest=may_attest, now=int(now)
+            )
+        )
+
+    def _head_seq(self, reader: Reader, key: BatchKey) -> int:
+        """Return the record that the inventory of a batch's epoch was as of."""
+        header = epochs.get_header(reader, key.epoch)
+        return 0 if header is None else self._parts.closing.head_seq(header)
+
+    def _scope(self, question: Question) -> Scope:
+        return Scope(self._home.network, self._home.netuid, self._home.hotkey, question.batch.key.miner)
+
+    async def _drain(self) -> None:
+        """Wait a little for the answers under way; what is not in then was not asked."""
+        loop = asyncio.get_running_loop()
+        over = loop.time() + min(GRACE_SECONDS, self._parts.epoch_seconds / 4)
+        for patience in self._patience:
+            patience.reschedule(over)
+        while self._asking:
+            await asyncio.wait(self._asking)
+
+    def _is_newest(self, epoch: int) -> bool:
+        return self._header is not None and self._header.epoch == epoch
+
+    async def _forget(self, header: EpochHeader) -> None:
+        """Remove what is older than anybody may ask for, in portions."""
+        oldest = max(0, header.epoch - KEPT_EPOCHS)
+        await self._until_done(lambda txn: epochs.forget(txn, oldest, FORGOTTEN_PER_TURN))
+        first = await self._database.read(epochs.oldest_header)
+        if first is not None:
+            seq = self._parts.closing.head_seq(first)
+            await self._until_done(lambda txn: forget_ended(txn, seq, FORGOTTEN_PER_TURN))
+
+    async def _until_done(self, work: Callable[[Transaction], int]) -> None:
+        while await self._database.transact(work) == FORGOTTEN_PER_TURN:
+            pass
+
+    async def _store(self, work: Callable[[Transaction], T]) -> T:
+        """Make a change durable; without that, auditing cannot go on and the validator ends.
+
+        Raises TemporaryError when the database does not take it in several tries.
+        """
+        for _ in range(STORE_TRIES - 1):
+            try:
+                return await self._database.transact(work)
+            except TemporaryError as error:
+                log.error("what was audited cannot be stored yet: %s", error)
+                await self._clock.sleep(STORE_PAUSE_SECONDS)
+        return await self._database.transact(work)
+
+
+def _key_of(entry: TranscriptEntry) -> BatchKey:
+    return BatchKey(entry.epoch, entry.miner, entry.batch)
+
+
+def _holds_a_third(metagraph: Metagraph, hotkey: PublicKey) -> bool:
+    """Return whether more than a third of the stake of all validators is ours."""
+    stakes = {neuron.hotkey: neuron.stake_rao for neuron in metagraph.neurons if neuron.validator_permit}
+    return 3 * stakes.get(hotkey, 0) > sum(stakes.values())
+
+
+def _name(miner: PublicKey) -> str:
+    return ss58_encode(miner)[:8] + "…"

@@ -1,0 +1,60 @@
+"""What miners hold as of the current epoch's header, kept in memory while the epoch lasts.
+
+An epoch asks a miner four times or more, and reads it some times besides; its inventory is read from the registry
+once. Bounded: what was not used for longest is forgotten and read again.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from hippy.ids import PublicKey
+from hippy.kv import Database
+from hippy.proofs.inventory import Inventory
+from hippy.validator.auditing.probing import Piece
+from hippy.validator.holdings import holders_at, holdings_of, inventory_at
+
+PIECES_MAX: Final = 4_000_000
+"""Pieces of all inventories in memory, 48 bytes each."""
+
+
+class Inventories:
+    """What miners hold as of one record of the log, for auditor and prober."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seq = 0
+        self._miners: tuple[PublicKey, ...] = ()
+        self._kept: dict[PublicKey, Inventory] = {}
+
+    async def begin(self, seq: int) -> tuple[PublicKey, ...]:
+        """Take holdings as of this record from now on, and return who holds anything."""
+        self._miners = await self._database.read(lambda reader: tuple(holders_at(reader, seq)))
+        self._seq, self._kept = seq, {}
+        return self._miners
+
+    def audited(self) -> tuple[PublicKey, ...]:
+        """Return the miners that hold anything, in order."""
+        return self._miners
+
+    async def of(self, miner: PublicKey) -> Inventory:
+        """Return what a miner held when the epoch began."""
+        known = self._kept.pop(miner, None)
+        seq = self._seq
+        if known is None:
+            known = await self._database.read(lambda reader: inventory_at(reader, miner, seq))
+        if seq == self._seq:
+            self._kept[miner] = known  # last in line to be forgotten
+            while sum(map(len, self._kept.values())) > PIECES_MAX and len(self._kept) > 1:
+                del self._kept[next(iter(self._kept))]
+        return known
+
+    async def draw_piece(self, miner: PublicKey, rng: Random) -> Piece | None:
+        """Return a piece that the miner holds now, drawn by leaves among those it held when the epoch began."""
+        inventory = await self.of(miner)
+        if not inventory.total_leaves:
+            return None
+        root = inventory.locate(rng.randrange(inventory.total_leaves)).root
+        held = await self._database.read(lambda reader: bool(holdings_of(reader, miner, root)))
+        return Piece(root, inventory[root]) if held else None
