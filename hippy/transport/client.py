@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -53,6 +53,8 @@ class Call:
     answer_bytes_max: int = MESSAGE_BYTES_MAX
     body_signed: bool = True
     deadline_seconds: float | None = None
+    arrived: Callable[[int], None] | None = None
+    """Told how many bytes of the answer's body came, as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Http:
                 allow_redirects=False,
             ) as response:
                 limit = call.answer_bytes_max if response.ok else max(call.answer_bytes_max, limits.ERROR_BYTES_MAX)
-                body = await _read(response, limit)
+                body = await _read(response, limit, call.arrived)
                 if not sending.is_sent:
                     response.close()  # answered early: what is left of the body is not wanted
                 return Answer(response.status, response.headers, body)
@@ -183,7 +185,7 @@ async def open_http(identity: Identity | None, clock: Clock, *, source_host: str
         yield Http(session, identity, clock)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int, arrived: Callable[[int], None] | None) -> bytes:
     if (response.content_length or 0) > limit:
         raise TooLargeError(f"the answer has {response.content_length} bytes, the limit is {limit}")
     parts, size = [], 0
@@ -191,6 +193,8 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise TooLargeError(f"the answer is longer than {limit} bytes")
+        if arrived is not None:
+            arrived(len(chunk))
         parts.append(chunk)
     return b"".join(parts)
 

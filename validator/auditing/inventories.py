@@ -12,8 +12,17 @@ from typing import Final
 from hippy.ids import PublicKey
 from hippy.kv import Database
 from hippy.proofs.inventory import Inventory
-from hippy.validator.auditing.probing import Piece
+from hippy.proofs.tree import LEAF_BYTES
+from hippy.validator.auditing.reading import Piece
 from hippy.validator.holdings import holders_at, holdings_of, inventory_at
+from hippy.validator.scoring import required_bps
+from hippy.wire.score import ScoreRules
+
+STREAM_BPS: Final = 125_000_000
+"""What one stream shows of a distant miner: 2 MiB on the way at a round trip of 130 ms."""
+
+STREAMS_MAX: Final = 8
+"""Connections to one node at once (hippy.transport.limits)."""
 
 PIECES_MAX: Final = 4_000_000
 """Pieces of all inventories in memory, 48 bytes each."""
@@ -22,8 +31,9 @@ PIECES_MAX: Final = 4_000_000
 class Inventories:
     """What miners hold as of one record of the log, for auditor and prober."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rules: ScoreRules) -> None:
         self._database = database
+        self._rules = rules
         self._seq = 0
         self._miners: tuple[PublicKey, ...] = ()
         self._kept: dict[PublicKey, Inventory] = {}
@@ -50,11 +60,16 @@ class Inventories:
                 del self._kept[next(iter(self._kept))]
         return known
 
-    async def draw_piece(self, miner: PublicKey, rng: Random) -> Piece | None:
-        """Return a piece that the miner holds now, drawn by leaves among those it held when the epoch began."""
+    async def draw_pieces(self, miner: PublicKey, rng: Random) -> list[Piece]:
+        """Return distinct pieces that the miner holds now, drawn by leaves among those it held when the epoch began.
+
+        As many as it takes to measure what is required of a miner with so many bytes (PROTOCOL §5.5).
+        """
         inventory = await self.of(miner)
         if not inventory.total_leaves:
-            return None
-        root = inventory.locate(rng.randrange(inventory.total_leaves)).root
-        held = await self._database.read(lambda reader: bool(holdings_of(reader, miner, root)))
-        return Piece(root, inventory[root]) if held else None
+            return []
+        required = required_bps(inventory.total_leaves * LEAF_BYTES, self._rules)
+        wanted = min(max(1, -(-required // STREAM_BPS)), STREAMS_MAX)
+        drawn = {inventory.locate(rng.randrange(inventory.total_leaves)).root for _ in range(wanted)}
+        held = await self._database.read(lambda reader: [root for root in drawn if holdings_of(reader, miner, root)])
+        return [Piece(root, inventory[root]) for root in sorted(held)]

@@ -19,6 +19,7 @@ from hippy.validator.auditing.closing import Closing
 from hippy.validator.auditing.inventories import Inventories
 from hippy.validator.auditing.probing import Prober
 from hippy.validator.auditing.questions import Questions
+from hippy.validator.auditing.reading import PieceReader
 from hippy.validator.auditing.weighing import Weigher
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.log import Home
@@ -59,16 +60,14 @@ async def open_auditor(given: Surroundings) -> Auditor:
     window = TallyWindow(score_rules.window_epochs)
     for epoch, tallies in await database.read(lambda reader: list(epochs.scan_probes(reader))):
         window.add(epoch, tallies)
-    inventories = Inventories(database)
+    inventories = Inventories(database, score_rules)
     prober = Prober(
-        given.anonymous,
+        PieceReader(given.anonymous, home.network, clock, is_local=chain.is_local),
         given.directory,
         inventories,
         clock,
         given.rng,
         rules,
-        network=home.network,
-        is_local=chain.is_local,
         epoch_seconds=epoch_seconds,
         engine=engine,
     )

@@ -16,31 +16,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
 from hippy.chain.protocol import Neuron
 from hippy.clock import Clock
-from hippy.errors import HippyError
 from hippy.identity import ss58_encode
-from hippy.ids import NetworkId, PublicKey, Root
-from hippy.proofs.tree import leaf_hashes, piece_root
-from hippy.transport import limits
-from hippy.transport.client import Call, Http, Peer
-from hippy.transport.hello import shake_hands
+from hippy.ids import PublicKey
 from hippy.validator.audit.engine import AuditEngine
 from hippy.validator.audit.rules import AuditRules
+from hippy.validator.auditing.reading import Piece, PieceReader
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.scoring import Tally
 
 log = logging.getLogger("hippy.validator")
-
-MEASURED_BYTES_MIN: Final = 2**20
-"""Shorter pieces tell more of the round trip than of the pipe."""
-
-TRIES: Final = 2
-"""Handshakes of one liveness check."""
 
 AT_ONCE_MAX: Final = 64
 """Checks and reads under way; a piece is up to 4 MiB."""
@@ -49,22 +38,14 @@ PAUSE_SECONDS: Final = 1.0
 """How often it is looked whether a probe is due, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece that a miner should have."""
-
-    root: Root
-    length: int
-
-
 class Holdings(Protocol):
     """What a prober may read."""
 
     def audited(self) -> Sequence[PublicKey]:
         """Return the miners that hold anything, in order."""
 
-    async def draw_piece(self, miner: PublicKey, rng: Random) -> Piece | None:
-        """Return a piece that a miner holds now, drawn by bytes; None where it holds nothing."""
+    async def draw_pieces(self, miner: PublicKey, rng: Random) -> Sequence[Piece]:
+        """Return pieces that a miner holds now, drawn by bytes, to be read at once; none where it holds nothing."""
 
 
 class Prober:
@@ -72,26 +53,22 @@ class Prober:
 
     def __init__(
         self,
-        http: Http,
+        reader: PieceReader,
         directory: MinerDirectory,
         holdings: Holdings,
         clock: Clock,
         rng: Random,
         rules: AuditRules,
         *,
-        network: NetworkId,
-        is_local: bool,
         epoch_seconds: float,
         engine: AuditEngine,
     ) -> None:
-        """``http`` signs nothing; the engine is told who was there, and knows whether the validator doubts itself."""
-        self._http = http
+        """The engine is told who was there, and knows whether the validator doubts itself."""
+        self._reader = reader
         self._directory = directory
         self._holdings = holdings
         self._clock = clock
         self._rng = rng
-        self._network = network
-        self._is_local = is_local
         self._live_rate = rules.live_checks / epoch_seconds
         self._read_rate = rules.reads / epoch_seconds
         self._pause_seconds = min(PAUSE_SECONDS, epoch_seconds / 100)
@@ -125,45 +102,35 @@ class Prober:
 
     async def check(self, miner: PublicKey) -> None:
         """Check once whether a miner is there, in two tries."""
+        if await self._is_there(miner):
+            self._count(miner, Tally(live_ok=1, live_total=1))
+        else:
+            self._count_failed(miner, Tally(live_total=1))
+
+    async def read(self, miner: PublicKey) -> None:
+        """Read pieces of a miner; where none comes and it is not there, that is absence and no refusal."""
+        pieces = await self._holdings.draw_pieces(miner, self._rng)
+        if not pieces:
+            return
+        peer = self._directory.peer(miner)
+        found = Tally(reads_total=len(pieces)) if peer is None else await self._reader.read(peer, pieces)
+        if found.reads_ok == found.reads_total:
+            self._count(miner, found)
+        elif found.reads_ok or await self._is_there(miner):
+            self._count_failed(miner, found)
+        else:
+            self._count_failed(miner, Tally(live_total=1))
+
+    async def _is_there(self, miner: PublicKey) -> bool:
         peer = self._directory.peer(miner)
         there = peer is not None and (await self._directory.greet(peer) or await self._directory.greet(peer))
         self._engine.contact(miner, there=there, now=self._clock.now())
-        if there or not self._engine.doubts:
-            self._count(miner, Tally(live_ok=int(there), live_total=1))
+        return there
 
-    async def read(self, miner: PublicKey) -> None:
-        """Read one whole piece as a client does, and check it."""
-        piece = await self._holdings.draw_piece(miner, self._rng)
-        if piece is None:
-            return
-        peer = self._directory.peer(miner)
-        measured = None if peer is None else await self._read(peer, piece)
-        if measured is not None:
-            self._count(miner, measured)
-        elif not self._engine.doubts:
-            self._count(miner, Tally(reads_total=1))
-
-    async def _read(self, peer: Peer, piece: Piece) -> Tally | None:
-        """Return what a read measured, None where it failed."""
-        call = Call(
-            "GET",
-            f"/v1/pieces/{piece.root.hex()}",
-            answer_bytes_max=piece.length,
-            deadline_seconds=limits.deadline_seconds(piece.length),
-        )
-        began = self._clock.now()
-        try:
-            await shake_hands(self._http, peer, "miner", self._network, local=self._is_local, clock=self._clock)
-            greeted = self._clock.now()
-            body = await self._http.bytes(peer, call)
-        except HippyError as error:
-            log.info("piece %s cannot be read from %s: %s", piece.root.hex(), peer, error)
-            return None
-        seconds = self._clock.now() - greeted
-        if not await asyncio.to_thread(_is_piece, body, piece):
-            log.warning("%s served other bytes for piece %s", peer, piece.root.hex())
-            return None
-        return measured_read(piece.length, seconds, round_trip_seconds=greeted - began)
+    def _count_failed(self, miner: PublicKey, tally: Tally) -> None:
+        """Count a failure, unless the validator doubts itself."""
+        if not self._engine.doubts:
+            self._count(miner, tally)
 
     def _due(
         self, times: dict[PublicKey, float], keys: Sequence[PublicKey], rate_per_second: float, now: float
@@ -201,15 +168,3 @@ def together(neurons: Iterable[Neuron]) -> list[list[PublicKey]]:
         for mark in [mark for mark, group in group_of.items() if id(group) in joined] + marks:
             group_of[mark] = merged
     return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
-
-
-def measured_read(length: int, seconds: float, *, round_trip_seconds: float) -> Tally:
-    """Return what a successful read counts: short ones measure no throughput, the handshake's time is taken off."""
-    if length < MEASURED_BYTES_MIN:
-        return Tally(reads_ok=1, reads_total=1)
-    net_seconds = max(seconds - round_trip_seconds, seconds / 2)
-    return Tally(reads_ok=1, reads_total=1, read_bytes=length, read_microseconds=max(1, round(net_seconds * 1e6)))
-
-
-def _is_piece(body: bytes, piece: Piece) -> bool:
-    return len(body) == piece.length and piece_root(leaf_hashes(body), piece.length) == piece.root
