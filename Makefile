@@ -2,7 +2,7 @@
 # All they need is Python 3.11 or newer and a package index; .ci/venv makes .venv and keeps it whole.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check format clean
+.PHONY: help demo test soak check format clean
 
 help: ## List these commands
 	@awk -F ': *## ' '/^[a-z]+: *## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -14,7 +14,11 @@ demo: ## Start a local network, store real files, kill miners, get everything ba
 
 test: ## Run the tests
 	@sh .ci/venv dev
-	.venv/bin/pytest
+	.venv/bin/pytest -m "not slow"
+
+soak: ## Run the tests that take minutes: weeks of a simulated network
+	@sh .ci/venv dev
+	.venv/bin/pytest -s -m slow
 
 check: ## Lint, formatting, types and the direction of imports
 	@sh .ci/venv dev

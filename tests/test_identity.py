@@ -289,7 +289,6 @@ class TestEncryptedKeyfiles:
             load_encrypted_keyfile(tmp_path / "cold", password)
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
-    @pytest.mark.slow
     def test_damaged_one_is_a_config_error(self, tmp_path: Path) -> None:
         (tmp_path / "cold").write_bytes(b"$NACLshort")
         with pytest.raises(ConfigError, match="is damaged"):
@@ -334,7 +333,6 @@ class TestWallets:
         with pytest.raises(ConfigError, match="not a keyfile with a secret key"):
             load_keyfile(Path(wallet.hotkeypub_file.path))
 
-    @pytest.mark.slow
     def test_encrypted_keyfile_is_recognised(self, sdk: Any, tmp_path: Path) -> None:
         keyfile = sdk.keyfiles.Keyfile(str(tmp_path / "cold"), name="cold")
         keyfile.set_keypair(sdk.sp_core.Keypair.create_from_seed(SEED), encrypt=True, password="correct horse 1!")
@@ -342,7 +340,6 @@ class TestWallets:
             load_keyfile(tmp_path / "cold")
         assert caught.value.hint
 
-    @pytest.mark.slow
     def test_we_read_the_encrypted_coldkey_of_the_chain_sdk(self, sdk: Any, tmp_path: Path) -> None:
         keyfile = sdk.keyfiles.Keyfile(str(tmp_path / "cold"), name="cold")
         keyfile.set_keypair(sdk.sp_core.Keypair.create_from_seed(SEED), encrypt=True, password=PASSWORD)

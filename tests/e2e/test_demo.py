@@ -47,6 +47,11 @@ def test_every_file_survives(tmp_path: Path, source: Path) -> None:
     assert told["files"] == told["identical"] == len([path for path in source.rglob("*") if path.is_file()])
     assert told["killed"] == ["miner1", "miner2", "miner3", "miner4"]
     assert told["failures"] == 0
+    audit = told["audit"]
+    assert audit["leaves_shown"] >= 64
+    assert audit["leaves_not_shown"] == 0
+    assert set(audit["weights"]) <= {f"miner{number}" for number in range(1, 9)}
+    assert sum(audit["weights"].values()) == pytest.approx(1, abs=0.001)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -196,24 +196,29 @@ def test_no_leaf_is_favoured() -> None:
     assert 142 < sum((found - 250) ** 2 / 250 for found in counts.values()) < 368
 
 
+def found(share: int, seed: int, epoch: int) -> bool:
+    """Return whether four batches of an epoch ask for any leaf of one in ``share`` that are missing."""
+    lost = sorted(set(draw(named("lost"), 2_000, INVENTORY.total_leaves)))[: INVENTORY.total_leaves // share]
+    assert len(lost) == INVENTORY.total_leaves // share
+    places = {INVENTORY.locate(number) for number in lost}
+    secret, beacon = named(f"secret {seed} {epoch}"), named(f"beacon {seed} {epoch}")
+    batches = (request_of(secret=secret, beacon=beacon, epoch=epoch, batch=batch) for batch in range(4))
+    return any(not places.isdisjoint(request.entries) for request in batches)
+
+
 def test_a_missing_hundredth_is_found_within_three_epochs() -> None:
     """PROTOCOL §8, 1: four batches of 64 an epoch miss 1 % of the leaves three times with 0.99^768 = 0.00044."""
-    lost = set(draw(named("lost"), 400, INVENTORY.total_leaves))
-    lost = set(sorted(lost)[: INVENTORY.total_leaves // 100])
-    assert len(lost) == 102  # of 10,240
-    places = {INVENTORY.locate(number) for number in lost}
-
-    def is_found(seed: int, epoch: int) -> bool:
-        secret, beacon = named(f"secret {seed} {epoch}"), named(f"beacon {seed} {epoch}")
-        batches = (request_of(secret=secret, beacon=beacon, epoch=epoch, batch=batch) for batch in range(4))
-        return any(not places.isdisjoint(request.entries) for request in batches)
-
-    found = [[is_found(seed, epoch) for epoch in range(3)] for seed in range(200)]
-    within_three = sum(any(epochs) for epochs in found)
-    within_one = sum(sum(epochs) for epochs in found)
+    outcomes = [[found(100, seed, epoch) for epoch in range(3)] for seed in range(200)]
+    within_three = sum(any(epochs) for epochs in outcomes)
+    within_one = sum(sum(epochs) for epochs in outcomes)
     assert within_three / 200 > 0.99  # 200 · 0.00044 = 0.09 misses expected
     # 600 epochs, each with 1 - (1 - 102/10240)^256 = 0.923: 554 expected, sigma 6.5.
     assert 521 < within_one < 587
+
+
+def test_a_missing_twentieth_is_found_within_one_epoch() -> None:
+    """PROTOCOL §8, 1: 0.95^256 is two in a million."""
+    assert all(found(20, seed, 0) for seed in range(200))
 
 
 def test_a_seed_is_bound_to_its_token() -> None:
