@@ -118,8 +118,8 @@ class MinerDirectory:
 
     def state(self, hotkey: PublicKey) -> MinerState:
         """Return what is known of a miner now."""
-        entry = next((entry for entry in self.entries() if entry.hotkey == hotkey), None)
-        return "unregistered" if entry is None else entry.state
+        neuron = self._metagraph.by_hotkey(hotkey)
+        return "unregistered" if neuron is None else self._entry(neuron).state
 
     def entries(self) -> tuple[MinerEntry, ...]:
         """Return all miners, in uid order."""

@@ -67,7 +67,7 @@ def is_escalated(sheet: ScoreSheet | None, hotkey: PublicKey, epoch: int) -> boo
 
 def age_epochs(neuron: Neuron, metagraph: Metagraph) -> int:
     """Return how many epochs ago a neuron was registered."""
-    return max(0, metagraph.block - neuron.registered_block) // metagraph.tempo_blocks
+    return max(0, metagraph.block - neuron.registered_block) // max(1, metagraph.tempo_blocks)
 
 
 def _registered(metagraph: Metagraph, members: Collection[PublicKey], validator: PublicKey) -> list[Neuron]:

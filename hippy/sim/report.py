@@ -141,6 +141,7 @@ def wash_rows(run: Run, prices: Prices) -> list[WashRow]:
         earned = sum(
             miner.revenue * miner.shelf.washed_bytes / (miner.shelf.washed_bytes + miner.shelf.entrusted_bytes)
             for miner in miners
+            if miner.shelf.washed_bytes  # in a small world a miner may be given nothing
         )
         found.append(
             WashRow(

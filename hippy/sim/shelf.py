@@ -6,9 +6,8 @@ disk (a friend's zeros can be made again); an inventory is the one of an epoch's
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
-from itertools import accumulate
+from random import Random
 
 from hippy.ids import Root
 from hippy.proofs.inventory import Inventory
@@ -32,8 +31,6 @@ class Shelf:
         """What strangers placed here at the beginning."""
 
         self.disk_bytes = 0.0
-        self._roots: list[Root] = []
-        self._ends: list[int] = []
         self._is_stale = True
         self._is_whole = True
         self.begin_epoch()
@@ -45,15 +42,13 @@ class Shelf:
         self._is_stale = False
         if len(self.inventory) != len(self.owed):
             self.inventory = Inventory(self.owed.items())
-        self._is_whole = self.missing.isdisjoint(self.inventory)
-        self._roots = list(self.owed)
-        self._ends = list(accumulate(self.owed.values()))
+        self._is_whole = self._has_inventory()
         self._count()
 
     def drop(self, roots: Iterable[Root]) -> None:
         """Delete pieces and say nothing."""
         self.missing.update(root for root in roots if root in self.owed)
-        self._is_whole = self.missing.isdisjoint(self.inventory)
+        self._is_whole = self._has_inventory()
         self._count()
 
     def report(self, roots: Iterable[Root], newest_round: int) -> None:
@@ -75,11 +70,23 @@ class Shelf:
         """Whether nothing of an inventory is known to be missing, which is quick to say of the epoch's own alone."""
         return self._is_whole and inventory is self.inventory
 
-    def piece_at(self, share: float) -> tuple[Root, int]:
-        """Return the piece, and its length, that lies at this share of all bytes of the epoch's beginning."""
-        place = bisect_right(self._ends, share * self._ends[-1])
-        length = self._ends[place] - (self._ends[place - 1] if place else 0)
-        return self._roots[place], length
+    def draw_pieces(self, count: int, rng: Random) -> list[tuple[Root, int]]:
+        """Return up to so many distinct pieces that are owed now, with their lengths, drawn by the inventory's leaves.
+
+        Raises UsageError where the inventory is empty.
+        """
+        inventory = self.inventory
+        total = inventory.total_leaves
+        drawn: dict[Root, int] = {}
+        for _ in range(count):
+            root = inventory.locate(int(rng.random() * total)).root
+            length = self.owed.get(root)
+            if length is not None:
+                drawn[root] = length
+        return sorted(drawn.items())
+
+    def _has_inventory(self) -> bool:
+        return not self.missing or self.missing.isdisjoint(self.inventory)
 
     def _count(self) -> None:
         spared = sum(self.owed[root] for root in (self.missing | self.free) & self.owed.keys())

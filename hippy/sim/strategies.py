@@ -14,7 +14,7 @@ from typing import Final
 
 from hippy.errors import UsageError
 from hippy.proofs.verify import Verdict
-from hippy.sim.strategies_absent import Absent, Flapper, Silent
+from hippy.sim.strategies_absent import Absent, DarkExit, Flapper, Silent
 from hippy.sim.strategies_missing import (
     CopySharer,
     Corrupter,
@@ -23,7 +23,7 @@ from hippy.sim.strategies_missing import (
     Regenerator,
     SelfReporter,
 )
-from hippy.sim.strategies_serving import AuditsOnly, Slow
+from hippy.sim.strategies_serving import AuditsOnly, Late, Slow
 from hippy.sim.strategy import Honest, Strategy
 from hippy.sim.wash import Wash
 
@@ -65,6 +65,7 @@ STRATEGIES: Final[dict[str, Operation]] = {
     "share-copy": Operation("four identities show the pieces of one", CopySharer, identities=4),
     "audits-only": Operation("answer audits, refuse reads", _same(AuditsOnly)),
     "slow": Operation("serve at 5 Mbit/s", _same(partial(Slow, 5_000_000))),
+    "late-start": Operation("sit on the first byte of a piece for 10 s", _same(partial(Late, 10.0))),
     "flap": Operation("away for 5 minutes of every hour", _same(Flapper)),
     "silent": Operation("lack 0.3 %, say nothing when it would fail", _same(partial(Silent, 0.003))),
     "offline": Operation("lack 0.3 %, unplug when it would fail", _same(partial(Absent, 0.003))),
@@ -77,6 +78,7 @@ STRATEGIES: Final[dict[str, Operation]] = {
     "split-4-keys": _split(4, own_keys=True),
     "split-16-keys": _split(16, own_keys=True),
     "exit-scam": Operation("honest for half of the time, then delete everything", _same(ExitScammer)),
+    "dark-exit": Operation("the same, and unplug for a moment whenever a batch is asked", _same(DarkExit)),
     "report-1%": Operation("lose 1 %, report it before the audit asks", _same(partial(SelfReporter, 0.01))),
     "wash-zeros": Operation("its account stores zeros, by chance with it too", _same(Honest), wash=Wash(redraws=1)),
     "wash-grind": Operation(

@@ -9,8 +9,8 @@ from hippy.sim.shelf import Shelf
 from hippy.sim.strategies_missing import drop_once
 from hippy.sim.strategy import ALL_SHOWN, Answer, Morning, Question, Strategy, truthful
 
-AWAY_SECONDS: Final = 40.0
-"""Longer than the 30 s around an asking in which a contact shows that the miner was there."""
+AWAY_SECONDS: Final = 165.0
+"""Longer than the 150 s after an asking in which a contact shows that the miner was there."""
 
 HOUR: Final = 3_600.0
 DOWN_SECONDS: Final = 300.0
@@ -37,7 +37,7 @@ class Silent(Strategy):
 
     def answer(self, shelf: Shelf, question: Question, now: float) -> Answer:
         """Say nothing rather than fail."""
-        return None if _lacks(shelf, question) else ALL_SHOWN[: len(question.numbers)]
+        return None if _lacks(shelf, question) else ALL_SHOWN[: question.count]
 
 
 class Absent(Strategy):
@@ -54,13 +54,25 @@ class Absent(Strategy):
     def answer(self, shelf: Shelf, question: Question, now: float) -> Answer:
         """Unplug rather than fail."""
         if not _lacks(shelf, question):
-            return ALL_SHOWN[: len(question.numbers)]
+            return ALL_SHOWN[: question.count]
         self._back_time = now + AWAY_SECONDS
         return None
 
     def is_there(self, now: float) -> bool:
         """Come back when the asking has been forgotten."""
         return now >= self._back_time
+
+
+class DarkExit(Absent):
+    """Be honest for half of the time, then delete everything and unplug for a moment at every question."""
+
+    def __init__(self) -> None:
+        super().__init__(share=1.0)
+
+    def begin_epoch(self, shelf: Shelf, morning: Morning) -> None:
+        """Delete everything half-way."""
+        if morning.epoch == morning.epochs // 2:
+            shelf.drop(list(shelf.owed))
 
 
 class Flapper(Strategy):

@@ -32,3 +32,14 @@ class Slow(Strategy):
     def answer(self, shelf: Shelf, question: Question, now: float) -> Answer:
         """Show every leaf."""
         return truthful(shelf, question, Verdict.LOST)
+
+
+class Late(Strategy):
+    """Sit on the first byte of every piece, then send the rest as fast as the pipe allows."""
+
+    def __init__(self, late_seconds: float) -> None:
+        self.late_seconds = late_seconds
+
+    def answer(self, shelf: Shelf, question: Question, now: float) -> Answer:
+        """Show every leaf."""
+        return truthful(shelf, question, Verdict.LOST)

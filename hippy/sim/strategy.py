@@ -7,7 +7,7 @@ the real validator's. Invariants: an answer has one verdict for every entry of i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -24,18 +24,21 @@ ALL_SHOWN: Final = (Verdict.OK,) * ENTRIES_MAX
 
 @dataclass(slots=True)
 class Question:
-    """The leaves of one batch; they are looked up when somebody has to look at them."""
+    """The leaves of one batch, ``count`` of them; they are drawn and looked up when somebody has to look at them."""
 
     round: int
-    numbers: tuple[int, ...]
+    count: int
     inventory: Inventory
+    draw: Callable[[], Sequence[int]]
+    """Returns the numbers of the leaves."""
+
     _entries: tuple[PieceLeaf, ...] = field(default=())
 
     @property
     def entries(self) -> tuple[PieceLeaf, ...]:
         """Piece and leaf of every entry."""
         if not self._entries:
-            self._entries = tuple(map(self.inventory.locate, self.numbers))
+            self._entries = tuple(map(self.inventory.locate, self.draw()))
         return self._entries
 
 
@@ -53,6 +56,9 @@ class Strategy(ABC):
 
     bps: int | None = None
     """What it throttles its pipe to."""
+
+    late_seconds: float = 0.0
+    """How long it sits on the first byte of a piece."""
 
     serves_customers: bool = True
     """Whether customers can read what it has."""
@@ -80,7 +86,7 @@ class Strategy(ABC):
 def truthful(shelf: Shelf, question: Question, otherwise: Verdict) -> Answer:
     """Return the answer that shows every leaf there is and says something else of each that is missing."""
     if shelf.has_all_of(question.inventory):
-        return ALL_SHOWN[: len(question.numbers)]
+        return ALL_SHOWN[: question.count]
     missing = shelf.missing
     return tuple(otherwise if entry.root in missing else Verdict.OK for entry in question.entries)
 

@@ -8,22 +8,22 @@ inventory of its epoch.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from hippy.hashing import dk, keyed, u64
 from hippy.ids import PublicKey
 from hippy.proofs.challenge import batch_token, challenge_seed, draw
+from hippy.proofs.inventory import Inventory
 from hippy.proofs.transcript_entry import Outcome
 from hippy.proofs.tree import LEAF_BYTES
 from hippy.proofs.verify import Verdict
 from hippy.sim.dossier import Dossier
 from hippy.sim.miner import SimMiner
+from hippy.sim.probing import SimProber
 from hippy.sim.settings import Settings
 from hippy.sim.strategy import ALL_SHOWN, Question
-from hippy.transport.hello import HELLO_SECONDS
-from hippy.transport.limits import deadline_seconds
 from hippy.validator.audit.batch import OpenBatch
 from hippy.validator.audit.engine import AuditEngine
 from hippy.validator.audit.rules import AuditRules
@@ -38,9 +38,6 @@ READ: Final = 2
 
 PATH_BYTES: Final = 300
 """About what a leaf's siblings take."""
-
-MEASURED_BYTES_MIN: Final = 2**20
-"""Shorter reads measure no throughput (§5.5)."""
 
 UNANSWERED_STAKE: Final = 1 / 3
 """With more than this share of the stake a validator may say alone that unanswered pieces are lost (§5.5)."""
@@ -74,7 +71,7 @@ class SimValidator:
         self._settings = settings
         self._rules = audit_rules
         self._rng = rng
-        self._groups = _groups(miners)
+        self._prober = SimProber(miners, self.dossiers, self.engine, self.score_rules, rng)
         self._questions: dict[BatchKey, Question] = {}
         self._epoch_secret = b""
         self._epoch = 0
@@ -88,12 +85,12 @@ class SimValidator:
         for time, kind, place in self._events():
             self._ask_owed(time)
             if kind == LIVE:
-                self._check(self._miners[place], time)
+                self._prober.check(self._miners[place], time)
             elif kind == AUDIT:
                 for batch in self.engine.due(time, place):
                     self._ask(batch, time)
             else:
-                self._read(self._groups[place], time)
+                self._prober.read(self._prober.groups[place], time)
         self._ask_owed(self._start_time + self._settings.epoch_seconds)
         return self._sheet()
 
@@ -129,7 +126,7 @@ class SimValidator:
         events: list[Event] = [(start + (number - first) * seconds, AUDIT, number) for number in set(self._rounds)]
         for place in range(len(self._miners)):
             events += [(start + length * chance(), LIVE, place) for _ in range(self._rules.live_checks)]
-        for place in range(len(self._groups)):
+        for place in range(len(self._prober.groups)):
             events += [(start + length * chance(), READ, place) for _ in range(self._rules.reads)]
         events.sort()
         return events
@@ -143,8 +140,7 @@ class SimValidator:
     def _ask(self, batch: OpenBatch, now: float) -> None:
         miner = self._by_hotkey[batch.key.miner]
         question = self._question(batch, miner)
-        count = len(question.numbers)
-        answer_bytes = count * (LEAF_BYTES + PATH_BYTES)
+        answer_bytes = question.count * (LEAF_BYTES + PATH_BYTES)
         if batch.attempt == 0 and batch.key.number < self._rules.batches:
             miner.asked_bytes += answer_bytes
         deadline = self._rules.deadline_seconds(miner.link.round_trip_seconds, answer_bytes)
@@ -152,7 +148,7 @@ class SimValidator:
         if miner.is_there(now):
             verdicts = miner.strategy.answer(miner.shelf, question, now)
         if verdicts is not None:
-            _, took = miner.link.read_seconds(answer_bytes, 1, self._rng)
+            took = miner.link.exchange_seconds(answer_bytes, self._rng)
             miner.served_bytes += answer_bytes + miner.strategy.extra_bytes(answer_bytes)
             if took <= deadline:
                 self._judge(batch, miner, question, verdicts, now + took)
@@ -162,14 +158,16 @@ class SimValidator:
     def _question(self, batch: OpenBatch, miner: SimMiner) -> Question:
         question = self._questions.get(batch.key)
         if question is None:
-            epoch, hotkey, number = batch.key
-            token = batch_token(self._epoch_secret, hotkey, number)
-            seed = challenge_seed(token, self._beacon(batch.round), self.hotkey, hotkey, epoch, number)
-            inventory = miner.shelf.inventory
-            numbers = draw(seed, self._rules.batch_leaves, inventory.total_leaves)
-            question = Question(batch.round, numbers, inventory)
+            numbers = partial(self._numbers, self._epoch_secret, batch.key, batch.round, miner.shelf.inventory)
+            question = Question(batch.round, self._rules.batch_leaves, miner.shelf.inventory, numbers)
             self._questions[batch.key] = question
         return question
+
+    def _numbers(self, secret: bytes, key: BatchKey, number: int, inventory: Inventory) -> tuple[int, ...]:
+        """Return the leaves of a batch, once somebody looks at them: most miners have whatever is asked."""
+        token = batch_token(secret, key.miner, key.number)
+        seed = challenge_seed(token, self._beacon(number), self.hotkey, key.miner, key.epoch, key.number)
+        return draw(seed, self._rules.batch_leaves, inventory.total_leaves)
 
     def _beacon(self, number: int) -> bytes:
         return keyed(dk("sim-beacon"), u64(self._settings.seed), u64(number))
@@ -192,9 +190,11 @@ class SimValidator:
         del self._questions[batch.key]
 
     def _miss(self, batch: OpenBatch, miner: SimMiner, question: Question, asked_time: float, now: float) -> None:
-        """Tell the engine that an asking stayed unanswered, after three liveness checks at once."""
-        near = miner.seen_time >= asked_time - self._rules.there_seconds
-        was_there = near or any(self._shakes_hands(miner, now) for _ in range(3))
+        """Tell the engine that an asking stayed unanswered, after liveness checks at once and in the minutes after."""
+        rules = self._rules
+        near = miner.seen_time >= asked_time - rules.there_seconds
+        looks = [now] * 3 + sorted(now + self._rng.uniform(0, rules.back_seconds) for _ in range(rules.back_looks))
+        was_there = near or any(self._prober.shakes_hands(miner, look) for look in looks)
         if self.engine.unanswered(batch.key, was_there=was_there, now=now) is Outcome.FAIL:
             void = _voids(miner, question)
             kept = [entry for place, entry in enumerate(question.entries) if place not in void]
@@ -202,41 +202,6 @@ class SimValidator:
             if self._settings.validators * UNANSWERED_STAKE < 1:
                 miner.shelf.lose(entry.root for entry in kept)
             del self._questions[batch.key]
-
-    def _shakes_hands(self, miner: SimMiner, now: float) -> bool:
-        return miner.is_there(now) and miner.link.hello_seconds(self._rng) <= HELLO_SECONDS
-
-    def _check(self, miner: SimMiner, now: float) -> None:
-        """Check liveness, with two tries."""
-        there = self._shakes_hands(miner, now) or self._shakes_hands(miner, now + HELLO_SECONDS)
-        if there:
-            miner.seen_time = now
-        self.engine.contact(miner.hotkey, there=there, now=now)
-        if there or not self.engine.doubts:
-            dossier = self.dossiers[miner.hotkey]
-            dossier.live_total += 1
-            dossier.live_ok += there
-
-    def _read(self, group: Sequence[SimMiner], now: float) -> None:
-        """Read a piece of every miner of a group at the same moment."""
-        reading = [miner for miner in group if miner.shelf.inventory.total_leaves]
-        for miner in reading:
-            root, length = miner.shelf.piece_at(self._rng.random())
-            miner.asked_bytes += length
-            handshake, took = miner.link.read_seconds(length, len(reading), self._rng)  # a group has one pipe
-            right = miner.is_there(now) and miner.strategy.serves(miner.shelf, root, length)
-            self._note_read(miner, length, handshake, took, ok=right and took <= deadline_seconds(length))
-
-    def _note_read(self, miner: SimMiner, length: int, handshake: float, took: float, *, ok: bool) -> None:
-        dossier = self.dossiers[miner.hotkey]
-        if ok:
-            dossier.reads_ok += 1
-            miner.served_bytes += length
-            if length >= MEASURED_BYTES_MIN:
-                dossier.read_bytes += length
-                dossier.read_microseconds += int(1e6 * (took - min(handshake, took / 2)))
-        if ok or not self.engine.doubts:
-            dossier.reads_total += 1
 
     def _sheet(self) -> list[MinerScore]:
         """Return the scores of all miners that hold something or were audited."""
@@ -263,11 +228,3 @@ def _voids(miner: SimMiner, question: Question) -> set[int]:
         return set()
     rounds = [reported.get(entry.root) for entry in question.entries]
     return {place for place, known in enumerate(rounds) if known is not None and known < question.round}
-
-
-def _groups(miners: Sequence[SimMiner]) -> list[list[SimMiner]]:
-    """Return the miners by what they share, a coldkey or an address group; strangers are groups of one."""
-    groups: dict[tuple[PublicKey, str], list[SimMiner]] = defaultdict(list)
-    for miner in miners:
-        groups[miner.coldkey, miner.group].append(miner)  # in this world whoever shares one shares both
-    return list(groups.values())

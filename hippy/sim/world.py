@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from hippy.chain.protocol import Metagraph, Neuron
 from hippy.errors import UsageError
-from hippy.hashing import digest, dk, keyed, u16, u32
-from hippy.ids import PublicKey, Root, SegmentId
+from hippy.hashing import digest, dk, keyed, u16, u32, xof
+from hippy.ids import ID_BYTES, PublicKey, Root, SegmentId
 from hippy.sim.faults import draw_outages
 from hippy.sim.miner import SimMiner
 from hippy.sim.network import Link
@@ -172,7 +172,7 @@ class _Placer:
     ) -> None:
         for index, candidate in enumerate(placed):
             who = self._by_hotkey[candidate.hotkey]
-            roots = [_root(draw.segment_id, index, number) for number in range(self._settings.bundle)]
+            roots = _roots(draw.segment_id, index, self._settings.bundle)
             self.pieces[who.hotkey].update(dict.fromkeys(roots, length))
             if who.hotkey in friends:
                 self.free[who.hotkey].update(roots)
@@ -192,8 +192,10 @@ def _key(settings: Settings, what: str, number: int) -> PublicKey:
     return PublicKey(digest(f"{settings.seed} {what} {number}".encode()))
 
 
-def _root(segment_id: SegmentId, index: int, number: int) -> Root:
-    return Root(keyed(segment_id, u16(index) + u32(number)))
+def _roots(segment_id: SegmentId, index: int, count: int) -> list[Root]:
+    """Return roots of as many pieces of one index."""
+    stream = xof(keyed(segment_id, u16(index)), count * ID_BYTES)
+    return [Root(stream[at : at + ID_BYTES]) for at in range(0, len(stream), ID_BYTES)]
 
 
 def _neuron(uid: int, hotkey: PublicKey, coldkey: PublicKey, *, permit: bool) -> Neuron:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from click.testing import CliRunner, Result
 
 from hippy.cli.commands import hippy
 from hippy.errors import ConfigError, UsageError
+from hippy.sim import settings
 from hippy.validator import scoring
 
 QUICK = ("--days", "0.2", "--miners", "30")
+
+
+@pytest.fixture(autouse=True)
+def _few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run be of few segments, which no option asks for: to place the usual ones takes longer than to test."""
+    monkeypatch.setattr(settings, "Settings", partial(settings.Settings, lots=10, bundle=5))
 
 
 def run(*args: str) -> Result:

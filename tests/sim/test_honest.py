@@ -22,10 +22,12 @@ def told(done: Run, seconds: float) -> tuple[float, float, float]:
     paid = [miner.revenue / miner.shelf.entrusted_bytes for miner in miners]
     mean = min(paid) / max(paid)
     settled = min(notes.lowest[ScoreRules().window_epochs :], default=1.0)
+    first_days = [round(min(notes.lowest[at : at + 20]), 3) for at in range(0, min(100, len(notes.lowest)), 20)]
     print(
         f"{len(miners)} honest miners, {done.settings.epochs} epochs in {seconds:.0f} s; of the maximum, the least"
         f" weight at the end {end:.4f}, the least revenue per byte {mean:.4f}, the least weight"
-        f" ever {min(notes.lowest):.4f} and after the first window {settled:.4f}"
+        f" ever {min(notes.lowest):.4f} (in epoch {notes.lowest.index(min(notes.lowest))}), after the first window"
+        f" {settled:.4f}; the least of each of the first days {first_days}"
     )
     return end, mean, settled
 
@@ -53,7 +55,7 @@ def test_two_hundred_honest_miners_keep_their_weight_for_thirty_days() -> None:
     assert {score.slow_beta for score in scores} == {0}  # not one leaf was counted against anybody in thirty days
     assert end >= 0.98
     assert mean >= 0.98
-    assert settled >= 0.95  # for some epochs of a miner whose outages crowd, three times as many as usual in a week
+    assert settled >= 0.98  # in every epoch
 
 
 def test_outages_and_lost_packets_do_happen_to_honest_miners() -> None:
@@ -62,7 +64,7 @@ def test_outages_and_lost_packets_do_happen_to_honest_miners() -> None:
     live = sum(score.live_ok for score in scores) / sum(score.live_total for score in scores)
     reads = sum(score.reads_ok for score in scores) / sum(score.reads_total for score in scores)
     assert 0.99 < live < 0.9995
-    assert 0.99 < reads < 0.9995
+    assert 0.9995 < reads < 1  # whoever is away is not said to refuse; but a handshake may take too long
 
 
 def test_an_honest_miner_that_is_down_for_an_hour_pays_in_uptime_and_never_in_proofs() -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
+import pytest
+
 from hippy.ids import Root
+from hippy.proofs.tree import LEAF_BYTES
 from hippy.proofs.verify import Verdict
 from hippy.sim.shelf import Shelf
 from hippy.sim.strategies_absent import Absent, Silent
@@ -18,7 +24,7 @@ def shelf(free: int = 0) -> Shelf:
 
 
 def question(of: Shelf, *numbers: int) -> Question:
-    return Question(5, numbers, of.inventory)
+    return Question(5, len(numbers), of.inventory, lambda: numbers)
 
 
 def test_a_dropped_piece_is_owed_and_costs_no_disk() -> None:
@@ -45,16 +51,18 @@ def test_a_friends_zeros_cost_no_disk_and_are_nobody_elses_bytes() -> None:
     assert mine.disk_bytes == 6 * LENGTH
 
 
-def test_every_byte_is_read_from_the_piece_it_is_in() -> None:
-    mine = shelf()
-    assert [mine.piece_at(share)[0] for share in (0.0, 0.0999, 0.1, 0.95, 0.9999)] == [
-        ROOTS[0],
-        ROOTS[0],
-        ROOTS[1],
-        ROOTS[9],
-        ROOTS[9],
-    ]
-    assert mine.piece_at(0.5)[1] == LENGTH
+def test_pieces_are_drawn_by_their_leaves_and_only_those_owed_now() -> None:
+    mine, rng = Shelf({ROOTS[0]: 9 * LEAF_BYTES, ROOTS[1]: LEAF_BYTES, ROOTS[2]: 10 * LEAF_BYTES}), Random(3)
+    drawn = Counter(root for _ in range(2_000) for root, _ in mine.draw_pieces(1, rng))
+    assert [drawn[root] / 2_000 for root in ROOTS[:3]] == pytest.approx([0.45, 0.05, 0.5], abs=0.03)
+    mine.lose(ROOTS[:1])
+    assert {root for _ in range(200) for root, _ in mine.draw_pieces(1, rng)} == {ROOTS[1], ROOTS[2]}
+
+
+def test_pieces_that_are_read_at_once_are_distinct() -> None:
+    drawn = shelf().draw_pieces(8, Random(3))
+    assert 2 <= len(set(drawn)) == len(drawn) <= 8
+    assert {length for _, length in drawn} == {LENGTH}
 
 
 def test_a_dropper_shows_what_it_has_and_nothing_else() -> None:
@@ -93,7 +101,7 @@ def test_the_absent_are_away_for_longer_than_a_contact_counts() -> None:
     mine, absent = shelf(), Absent(0.1)
     absent.begin_epoch(mine, Morning(0, 10, 0))
     assert absent.answer(mine, question(mine, 0), 100.0) is None
-    assert [absent.is_there(now) for now in (100.0, 130.0, 141.0)] == [False, False, True]
+    assert [absent.is_there(now) for now in (100.0, 250.0, 266.0)] == [False, False, True]
 
 
 def test_of_those_who_share_a_copy_the_first_has_it() -> None:

@@ -211,3 +211,88 @@ async def test_stalled_miner_delays_nobody(network: LocalNetwork, directory: Min
 @pytest.mark.parametrize(("capacity", "weight"), [(0, 1), (2**30, 1), (5 * 2**30 + 1, 5), (2**60, 10_000)])
 def test_weight_is_gibibytes_within_bounds(capacity: int, weight: int) -> None:
     assert weight_of(capacity) == weight
+
+
+async def test_peer_is_where_a_registered_miner_says_it_listens(
+    network: LocalNetwork, directory: MinerDirectory
+) -> None:
+    hotkey = network.miners[0].identity.public_key
+    assert directory.peer(hotkey) is None  # nothing was read yet
+    await directory.refresh()
+    assert directory.peer(hotkey) == peers(directory)[0]
+    assert directory.peer(VALIDATOR.from_seed(b"u" * 32).public_key) is None
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        silent = VALIDATOR.from_seed(b"u" * 32).public_key
+        await chain.register(silent, silent, validator_permit=False, stake_rao=0)
+        await chain.deregister(hotkey)
+    await directory.refresh()
+    assert directory.peer(silent) is None  # it says nothing
+    assert directory.peer(hotkey) is None
+
+
+async def test_one_handshake_is_remembered_with_its_time_and_how_long_it_took(
+    directory: MinerDirectory, clock: ShiftedClock
+) -> None:
+    await directory.refresh()
+    peer = peers(directory)[0]
+    assert directory.seen_time(peer) is None
+    assert directory.round_trip_seconds(peer) == 0.0
+    before = int(clock.now())
+    assert await directory.greet(peer)
+    seen = directory.seen_time(peer)
+    assert seen is not None
+    assert before <= seen <= clock.now()
+    assert 0 < directory.round_trip_seconds(peer) < WAIT_SECONDS
+    clock.shift = 20
+    assert directory.seen_time(peer) == seen
+    assert await directory.greet(peer)
+    assert (directory.seen_time(peer) or 0) >= seen + 20
+
+
+async def test_a_handshake_says_nothing_of_another_endpoint(network: LocalNetwork, directory: MinerDirectory) -> None:
+    await directory.refresh()
+    old = peers(directory)[0]
+    assert await directory.greet(old)
+    await network.miners[0].publish(network.directory, Endpoint("127.0.0.1", 9))
+    await directory.refresh()
+    new = directory.peer(old.hotkey)
+    assert new is not None
+    assert directory.seen_time(new) is None
+    assert directory.round_trip_seconds(new) == 0.0
+
+
+async def test_a_greeting_that_fails_changes_nothing(network: LocalNetwork, directory: MinerDirectory) -> None:
+    """Only a check that a client demanded makes a miner silent at once."""
+    await greet_all(directory)
+    peer = peers(directory)[0]
+    seen = directory.seen_time(peer)
+    await network.miners[0].life.aclose()
+    assert not await directory.greet(peer)
+    assert directory.seen_time(peer) == seen
+    assert directory.state(peer.hotkey) == "live"
+
+
+async def test_the_state_of_a_hotkey_is_told_also_where_it_is_in_no_list(
+    network: LocalNetwork, directory: MinerDirectory
+) -> None:
+    newcomer = VALIDATOR.from_seed(b"u" * 32).public_key
+    earner = network.miners[0].identity.public_key
+    assert directory.state(earner) == "unregistered"
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        await chain.register(newcomer, newcomer, validator_permit=False, stake_rao=0)
+    await directory.refresh()
+    assert directory.state(earner) == "silent"
+    assert directory.state(newcomer) == "unpublished"
+    await greet_all(directory)
+    assert directory.state(earner) == "live"
+
+
+async def test_a_miner_that_earned_a_permit_and_is_silent_is_not_said_to_be_unregistered(
+    network: LocalNetwork, directory: MinerDirectory
+) -> None:
+    earner = VALIDATOR.from_seed(b"u" * 32).public_key
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        await chain.register(earner, earner, validator_permit=True, stake_rao=1)
+    await directory.refresh()
+    assert earner not in {entry.hotkey for entry in directory.entries()}
+    assert directory.state(earner) == "unpublished"

@@ -41,7 +41,14 @@ class AuditRules:
 
     owed_seconds: float = 24 * HOUR
     there_seconds: float = 30.0
-    """A contact so close to an asking shows that the miner was there."""
+    """A contact so shortly before an asking shows that the miner was there."""
+
+    back_seconds: float = 150.0
+    """So does one so shortly after it: whoever unplugs at a question it cannot answer stays away for longer, and pays
+    in uptime. Most honest outages last longer, or are over by the next asking."""
+
+    back_looks: int = 3
+    """Handshakes in that time, at random moments."""
 
     answer_seconds: float = 5.0
     answer_bytes_per_second: int = 2 * 1024 * 1024
@@ -82,6 +89,7 @@ def rules_for(epoch_seconds: float) -> AuditRules:
         pauses_seconds=tuple(max(PAUSE_SECONDS_MIN, pause * scale) for pause in rules.pauses_seconds),
         owed_seconds=max(PAUSE_SECONDS_MIN, rules.owed_seconds * scale),
         there_seconds=max(PAUSE_SECONDS_MIN, rules.there_seconds * scale),
+        back_seconds=max(PAUSE_SECONDS_MIN, rules.back_seconds * scale),
         live_checks=6,
         reads=2,
     )

@@ -33,6 +33,9 @@ ANSWER_BYTES_MAX: Final = 1_114_500
 LIVENESS_CHECKS: Final = 3
 """Handshakes started at once when a batch stays unanswered."""
 
+ASKING_MAX: Final = 32
+"""Batches under way at once: 32 MB of answers."""
+
 PER_MINER_MAX: Final = 2
 """Batches of one miner under way at once; it answers four, and is not to be blamed for what we send at once when it is
 back from an outage."""
@@ -57,6 +60,7 @@ class Asker:
         self._directory = directory
         self._clock = clock
         self._rules = rules
+        self._slots = asyncio.Semaphore(ASKING_MAX)
         self._turns: defaultdict[PublicKey, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(PER_MINER_MAX))
 
     async def ask(
@@ -68,7 +72,7 @@ class Asker:
         """
         if peer is None:
             return NoAnswer(was_there=False)
-        async with self._turns[peer.hotkey]:
+        async with self._turns[peer.hotkey], self._slots:  # in this order: who waits for its turn takes no slot
             return await self._ask(peer, request, scope, lengths)
 
     async def _ask(
@@ -87,12 +91,14 @@ class Asker:
         )
         try:
             body = await self._http.bytes(peer, call)
+        except HippyError as error:
+            log.info("batch %d of %s: no answer: %s", request.batch, peer, error)
+            return await self._no_answer(peer, asked_time)
+        try:
             return await asyncio.to_thread(verify_response, request, scope, lengths, body, verify)
         except (IntegrityError, ProtocolError) as error:
             log.warning("batch %d of %s: no answer that counts: %s", request.batch, peer, error)
-        except HippyError as error:
-            log.info("batch %d of %s: no answer: %s", request.batch, peer, error)
-        return await self._no_answer(peer, asked_time)
+            return await self._no_answer(peer, asked_time)
 
     async def _no_answer(self, peer: Peer, asked_time: float) -> NoAnswer:
         """Look three times at once whether the miner is there."""

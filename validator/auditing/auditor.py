@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -40,14 +40,11 @@ from hippy.validator.auditing.weighing import Weigher
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.holdings import forget_ended
 from hippy.validator.losses import reported
+from hippy.validator.scoring import Tally
 from hippy.validator.tally import TallyWindow
 from hippy.wire.audit import EpochHeader
-from hippy.wire.score import ScoreSheet
 
 log = logging.getLogger("hippy.validator")
-
-ASKING_MAX: Final = 32
-"""Batches under way at once: 32 MB of answers."""
 
 GRACE_SECONDS: Final = 10.0
 """How long the end of an epoch waits for answers: the deadline of a batch and of the checks after it."""
@@ -99,9 +96,13 @@ class Auditor:
         self._newest_round = 0
         self._may_attest = False
         self._room = TranscriptRoom()
-        self._slots = asyncio.Semaphore(ASKING_MAX)
         self._asking: set[asyncio.Task[None]] = set()
         self._patience: set[asyncio.Timeout] = set()
+        self._over: float | None = None
+        """When patience ends, in the loop's time, while an epoch is closed."""
+
+        self._counted: tuple[int, Mapping[PublicKey, Tally]] | None = None
+        """The last epoch whose tallies were taken, and these."""
 
     @property
     def newest_round(self) -> int:
@@ -140,22 +141,18 @@ class Auditor:
         """Begin a new epoch, or take up the one that an earlier run began."""
         epoch = await self._parts.chain.current_epoch()
         if self._header is None or epoch > self._header.epoch:
-            sheet = await self._begin(epoch)
-            if sheet is not None:
-                tasks.create_task(self._parts.weigher.set(sheet, lambda: self._is_newest(epoch)))
+            await self._begin(epoch, tasks)
         elif not self._is_current:
             await self._take_up(self._header, await self._parts.chain.metagraph())
 
-    async def _begin(self, epoch: int) -> ScoreSheet | None:
-        """Close the epoch before, store the header of this one, and return the closed one's sheet."""
+    async def _begin(self, epoch: int, tasks: asyncio.TaskGroup) -> None:
+        """Close the epoch before, store the header of this one, and have the weights of the closed one set."""
         self._is_current = False
-        chain, before, now = self._parts.chain, self._header, int(self._clock.now())
-        metagraph = await chain.metagraph()
-        rounds = Rounds(await chain.beacon_round(), await chain.rounds_per_epoch())
         await self._drain()
-        tallies = self._parts.prober.take()
-        if before is not None:
-            self._parts.window.add(before.epoch, tallies)
+        chain, before = self._parts.chain, self._header
+        metagraph = await chain.metagraph()
+        rounds, now = Rounds(await chain.beacon_round(), await chain.rounds_per_epoch()), int(self._clock.now())
+        tallies = {} if before is None else self._take_tallies(before.epoch)
         sums = {neuron.hotkey: self._parts.window.sum_of(neuron.hotkey) for neuron in metagraph.neurons}
         closing = self._parts.closing
 
@@ -171,16 +168,23 @@ class Auditor:
                     epochs.put_entry(txn, before.epoch, entry)
                 epochs.put_sheet(txn, ended.sheet)
                 epochs.put_probes(txn, before.epoch, tallies)
-                for miner, held in ended.held.items():
-                    epochs.put_shares(txn, miner, held.by_account)
+                epochs.put_shares(txn, {miner: held.by_account for miner, held in ended.held.items()})
             epochs.put_header(txn, header)
 
         await self._store(store)
         self._header = header
         log.info("epoch %d: %d rounds from %d on", epoch, header.rounds, header.first_round)
+        if ended is not None:
+            tasks.create_task(self._parts.weigher.set(ended.sheet, lambda: self._is_newest(epoch)))
         await self._take_up(header, metagraph)
         await self._forget(header)
-        return None if ended is None else ended.sheet
+
+    def _take_tallies(self, epoch: int) -> Mapping[PublicKey, Tally]:
+        """Return what was counted in an epoch that is over; the same when closing it is tried again."""
+        if self._counted is None or self._counted[0] != epoch:
+            self._counted = epoch, self._parts.prober.take()
+            self._parts.window.add(*self._counted)
+        return self._counted[1]
 
     async def _take_up(self, header: EpochHeader, metagraph: Metagraph) -> None:
         """Ask what the header's epoch has to ask from now on."""
@@ -228,13 +232,12 @@ class Auditor:
         """Return what the miner answered; None when we gave up before it could."""
         peer = self._parts.directory.peer(question.batch.key.miner)
         try:
-            async with asyncio.timeout(None) as patience:
+            async with asyncio.timeout_at(self._over) as patience:
                 self._patience.add(patience)
                 try:
-                    async with self._slots:
-                        return await self._parts.asker.ask(
-                            peer, question.request, self._scope(question), question.piece_lengths
-                        )
+                    return await self._parts.asker.ask(
+                        peer, question.request, self._scope(question), question.piece_lengths
+                    )
                 finally:
                     self._patience.discard(patience)
         except TimeoutError:
@@ -246,8 +249,8 @@ class Auditor:
     async def _enter(self, question: Question, answer: Verified | NoAnswer | None) -> None:
         """Tell the engine what came of an asking, and store what it makes of it."""
         key, header = question.batch.key, self._header
-        reports = await self._database.read(
-            lambda reader: reported(reader, key.miner, set(question.roots), after_seq=self._head_seq(reader, key))
+        reports = await self._store(  # reads only, but behind every report that was dated before the batch was sent
+            lambda txn: reported(txn, key.miner, set(question.roots), after_seq=self._head_seq(txn, key))
         )
         if self._engine.batch(key) is None:
             return  # the miner left while it was asked
@@ -284,11 +287,12 @@ class Auditor:
     async def _drain(self) -> None:
         """Wait a little for the answers under way; what is not in then was not asked."""
         loop = asyncio.get_running_loop()
-        over = loop.time() + min(GRACE_SECONDS, self._parts.epoch_seconds / 4)
+        self._over = loop.time() + min(GRACE_SECONDS, self._parts.epoch_seconds / 4)
         for patience in self._patience:
-            patience.reschedule(over)
+            patience.reschedule(self._over)
         while self._asking:
             await asyncio.wait(self._asking)
+        self._over = None
 
     def _is_newest(self, epoch: int) -> bool:
         return self._header is not None and self._header.epoch == epoch

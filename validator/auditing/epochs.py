@@ -35,6 +35,7 @@ from hippy.hashing import u32
 from hippy.ids import ID_BYTES, PublicKey, Root
 from hippy.kv import Reader, Transaction
 from hippy.proofs.cursor import Cursor
+from hippy.proofs.transcript import TRANSCRIPT_ENTRIES_MAX
 from hippy.proofs.transcript_entry import TranscriptEntry, encode_entry, read_entry
 from hippy.validator.audit.batch import OpenBatch
 from hippy.validator.audit.schedule import BatchKey
@@ -178,6 +179,8 @@ def evidence_page(reader: Reader, epoch: int, first_place: int, bytes_max: int) 
     As many as fit, at least one if there is one.
     """
     items, size, table = list[bytes](), 0, ASKED + ordered(epoch)
+    if first_place > TRANSCRIPT_ENTRIES_MAX:
+        return b""
     after = table + (first_place - 1).to_bytes(4, "big") if first_place else None
     for key, _ in reader.scan(table, after):
         evidence = reader.get(EVIDENCE + key[len(ASKED) :]) or b""
@@ -308,11 +311,14 @@ def history_of(reader: Reader, miner: PublicKey, limit: int) -> tuple[PastScore,
     return tuple(reversed(found[-limit:]))
 
 
-def put_shares(txn: Transaction, miner: PublicKey, bytes_by_account: Mapping[PublicKey, int]) -> None:
-    """Keep for which accounts a miner holds how much."""
-    largest = sorted(bytes_by_account.items(), key=lambda pair: (-pair[1], pair[0]))[:ACCOUNTS_MAX]
-    shares = AccountShares(accounts=tuple(AccountBytes(account=account, bytes=size) for account, size in largest))
-    txn.put(SHOWN + miner, shares.encode())
+def put_shares(txn: Transaction, bytes_by_holder: Mapping[PublicKey, Mapping[PublicKey, int]]) -> None:
+    """Keep for which accounts each holder holds how much, and forget who holds nothing now."""
+    for key, _ in list(txn.scan(SHOWN)):
+        txn.delete(key)
+    for miner, by_account in bytes_by_holder.items():
+        largest = sorted(by_account.items(), key=lambda pair: (-pair[1], pair[0]))[:ACCOUNTS_MAX]
+        shares = AccountShares(accounts=tuple(AccountBytes(account=account, bytes=size) for account, size in largest))
+        txn.put(SHOWN + miner, shares.encode())
 
 
 def shares_of(reader: Reader, miner: PublicKey) -> tuple[AccountBytes, ...]:

@@ -98,7 +98,8 @@ class Prober:
 
     def groups(self, miners: Sequence[PublicKey]) -> list[list[PublicKey]]:
         """Return the miners in groups that share a coldkey or an address group, each sorted."""
-        return together([neuron for neuron in self._directory.metagraph.neurons if neuron.hotkey in set(miners)])
+        wanted = set(miners)
+        return together(neuron for neuron in self._directory.metagraph.neurons if neuron.hotkey in wanted)
 
     async def check(self, miner: PublicKey) -> None:
         """Check once whether a miner is there, in two tries."""
@@ -159,12 +160,27 @@ class Prober:
 
 def together(neurons: Iterable[Neuron]) -> list[list[PublicKey]]:
     """Return neurons in groups that share a coldkey or an address group, directly or through others; all sorted."""
-    group_of: dict[bytes | str, list[PublicKey]] = {}
-    for neuron in neurons:
-        marks: list[bytes | str] = [neuron.coldkey]
-        marks += [neuron.endpoint.group] if neuron.endpoint is not None else []
-        joined = {id(group): group for mark in marks if (group := group_of.get(mark)) is not None}
-        merged = [neuron.hotkey, *(member for group in joined.values() for member in group)]
-        for mark in [mark for mark, group in group_of.items() if id(group) in joined] + marks:
-            group_of[mark] = merged
-    return sorted(sorted(group) for group in {id(group): group for group in group_of.values()}.values())
+    all_neurons = list(neurons)
+    sharing: dict[bytes | str, list[Neuron]] = {}
+    for neuron in all_neurons:
+        for mark in _marks(neuron):
+            sharing.setdefault(mark, []).append(neuron)
+    groups, seen = list[list[PublicKey]](), set[PublicKey]()
+    for first in all_neurons:
+        group, reached = list[PublicKey](), [first]
+        while reached:
+            neuron = reached.pop()
+            if neuron.hotkey in seen:
+                continue
+            seen.add(neuron.hotkey)
+            group.append(neuron.hotkey)
+            for mark in _marks(neuron):
+                reached += sharing.pop(mark, ())  # each once: whoever shares it is reached now
+        if group:
+            groups.append(sorted(group))
+    return sorted(groups)
+
+
+def _marks(neuron: Neuron) -> list[bytes | str]:
+    """Return what a neuron may share with others."""
+    return [neuron.coldkey] if neuron.endpoint is None else [neuron.coldkey, neuron.endpoint.group]

@@ -148,7 +148,7 @@ class AuditRoutes:
             raise AuthError("the report is about another miner than the one that sent it")
         now = self._clock.now()
         await asyncio.to_thread(check_report, told, self._home, now)
-        newest = max(self._auditor.newest_round, await self._chain.beacon_round())
+        newest = await self._chain.beacon_round()
         recorded = await self._database.transact(
             lambda txn: record_loss(
                 txn,
@@ -158,7 +158,7 @@ class AuditRoutes:
                 reason="reported",
                 now=int(now),
                 report=told,
-                beacon_round=newest,
+                beacon_round=max(newest, self._auditor.newest_round),  # as of this transaction: see Auditor
             )
         )
         return message_response(LostAnswer(recorded=recorded))
