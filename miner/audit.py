@@ -5,9 +5,10 @@ under one signature. It is answered in the order size, signature, permit, parse,
 2 KiB and no disk.
 
 What one answer costs: one look into the index, one call into the store's threads (a read per leaf, a tree per piece)
-and one more for hashing and signing. One validator has at most four answers under way and is told 429 beyond that; all
-validators share the turns at the disk. A turn ends before the answer is sent, so that validators that take their
-answers slowly keep nobody from the disk; what they can hold is memory, 4.3 MiB each, for :data:`SEND_SECONDS`.
+and one more for hashing and signing. One validator has at most four answers under way and a rate over time
+(hippy.miner.rates), and is told 429 beyond either; all validators share the turns at the disk. A turn ends before the
+answer is sent, so that validators that take their answers slowly keep nobody from the disk; what they can hold is
+memory, 4.3 MiB each, for :data:`SEND_SECONDS`.
 
 Only what this disk cannot give is said to be lost. What it cannot give now is ``temporary`` for the whole answer, and
 the validator asks again.
@@ -16,24 +17,27 @@ the validator asks again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from hippy.errors import AuthError
+from hippy.errors import AuthError, RateLimitedError
 from hippy.identity import Identity, ss58_encode
-from hippy.miner.bodies import send
-from hippy.miner.bounds import Shares, Turns
+from hippy.miner.bounds import Shares
 from hippy.miner.leaves import ProvenLeaf
 from hippy.miner.permits import Permits
+from hippy.miner.rates import Rates
 from hippy.miner.service import Here
 from hippy.miner.store import PieceStore
 from hippy.proofs.evidence import evidence_of, response_hash
 from hippy.proofs.inventory import PieceLeaf
 from hippy.proofs.request import AuditRequest, Scope, parse_request, request_hash
 from hippy.proofs.response import AuditResponse, ResponseEntry, Status, encode_response
-from hippy.transport.server import Guard, Route, read_body
+from hippy.transport.sending import send
+from hippy.transport.server import Guard, Route, error_response, read_body
+from hippy.transport.turns import Turns
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -60,12 +64,15 @@ SEND_SECONDS: Final = 15.0
 class Audits:
     """The audit route."""
 
-    def __init__(self, identity: Identity, here: Here, store: PieceStore, permits: Permits, guard: Guard) -> None:
+    def __init__(
+        self, identity: Identity, here: Here, store: PieceStore, permits: Permits, guard: Guard, rates: Rates
+    ) -> None:
         self._identity = identity
         self._here = here
         self._store = store
         self._permits = permits
         self._guard = guard
+        self._rates = rates
         self._shares = Shares(BATCHES_PER_VALIDATOR_MAX, "audits")
         self._turns = Turns(TURNS_MAX, "audits", waiting_max=WAITING_MAX, wait_seconds=WAIT_SECONDS)
 
@@ -82,10 +89,16 @@ class Audits:
         asked = parse_request(body)
         scope = Scope(self._here.network, self._here.netuid, validator, self._here.miner)
         with self._shares.take(validator):
+            wait_seconds = self._rates.take(validator)
+            if wait_seconds:
+                return _too_often(wait_seconds)
             async with self._turns.turn():
-                found = await self._store.leaves(asked.entries)
-                buffers = await asyncio.to_thread(self._signed, asked, request_hash(scope, body), found)
+                buffers = await self._answer(asked, request_hash(scope, body))
             return await send(request, buffers, deadline_seconds=SEND_SECONDS)
+
+    async def _answer(self, asked: AuditRequest, bound_to: bytes) -> list[Buffer]:
+        found = await self._store.leaves(asked.entries)
+        return await asyncio.to_thread(self._signed, asked, bound_to, found)
 
     def _signed(
         self, asked: AuditRequest, bound_to: bytes, found: Mapping[PieceLeaf, ProvenLeaf | None]
@@ -94,6 +107,11 @@ class Audits:
         entries = tuple(_entry(leaf, found) for leaf in asked.entries)
         signed = response_hash(evidence_of(bound_to, entries))
         return encode_response(AuditResponse(bound_to, entries, signed, self._identity.sign(signed)))
+
+
+def _too_often(wait_seconds: float) -> web.Response:
+    error = RateLimitedError("more audits than any validator needs", hint=f"the next is taken in {wait_seconds:.0f} s")
+    return error_response(error, headers={"Retry-After": str(math.ceil(wait_seconds))})
 
 
 def _entry(asked: PieceLeaf, found: Mapping[PieceLeaf, ProvenLeaf | None]) -> ResponseEntry:

@@ -1,4 +1,4 @@
-"""What a miner gives away at once: memory for bodies, room on the disk, turns at reading, a share for each peer.
+"""What a miner gives away at once: memory for bodies, room on the disk, a share for each peer.
 
 Everything here is counted in the event loop's thread, so taking is exact: two uploads never get the same byte.
 What is taken comes back through a :class:`Hold`, which can be released twice and counts once.
@@ -13,9 +13,7 @@ What is taken comes back through a :class:`Hold`, which can be released twice an
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import TracebackType
 
 from hippy.errors import NoSpaceError, RateLimitedError
@@ -74,13 +72,14 @@ class Space:
         self._disk_reserve_bytes = disk_reserve_bytes
         self._promised_bytes = 0
 
-    def take(self, length: int, disk_free_bytes: int) -> Hold:
+    def take(self, length: int, disk_free_bytes: int, *, is_used: bool = False) -> Hold:
         """Promise ``length`` bytes to an upload, given what the filesystem has free now.
 
-        An upload that is written but not yet released counts twice against the filesystem: too careful, never
-        too bold. Raises NoSpaceError when the capacity or the reserve would be broken.
+        ``is_used``: the index counts them already, and they replace a piece that was lost. An upload that is written
+        but not yet released counts twice against the filesystem: too careful, never too bold. Raises NoSpaceError
+        when the capacity or the reserve would be broken.
         """
-        if self.used_bytes + self._promised_bytes + length > self.capacity_bytes:
+        if not is_used and self.used_bytes + self._promised_bytes + length > self.capacity_bytes:
             raise NoSpaceError(f"this miner's {self.capacity_bytes} bytes are full", hint="ask another miner")
         if disk_free_bytes - self._promised_bytes - length < self._disk_reserve_bytes:
             raise NoSpaceError("this miner's disk is full up to its reserve", hint="ask another miner")
@@ -114,38 +113,3 @@ class Shares:
         self._taken[peer] -= 1
         if not self._taken[peer]:
             del self._taken[peer]
-
-
-class Turns:
-    """At most ``limit`` at work, at most ``waiting_max`` in line, nobody in line for longer than ``wait_seconds``."""
-
-    def __init__(self, limit: int, name: str, *, waiting_max: int, wait_seconds: float) -> None:
-        self._name = name
-        self._slots = asyncio.Semaphore(limit)
-        self._waiting_max = waiting_max
-        self._wait_seconds = wait_seconds
-        self._waiting = 0
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and keep it for the duration of the block.
-
-        Raises RateLimitedError when the line is too long or too slow.
-        """
-        await self._acquire()
-        try:
-            yield
-        finally:
-            self._slots.release()
-
-    async def _acquire(self) -> None:
-        if self._waiting >= self._waiting_max:
-            raise RateLimitedError(f"too many {self._name} at once", hint="try again in a moment")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._slots.acquire()
-        except TimeoutError:
-            raise RateLimitedError(f"too many {self._name} at once", hint="try again in a moment") from None
-        finally:
-            self._waiting -= 1

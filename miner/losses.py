@@ -54,6 +54,14 @@ class Losses:
             self._noted.add(root)
             self._news.set()
 
+    def healed(self, root: Root) -> None:
+        """Forget a note: the piece was stored anew. What the index has of it, the index has forgotten."""
+        self._noted.discard(root)
+
+    async def knows(self, root: Root) -> bool:
+        """Return whether a piece was met lost or damaged, looked at since or not."""
+        return root in self._noted or await self._index.is_noted(root)
+
     async def wait(self) -> None:
         """Return once something was noted since :meth:`settle` began last."""
         await self._news.wait()
@@ -82,9 +90,18 @@ class Losses:
         """Return what a validator is to be told next, as many roots as a report holds; none: it knows all."""
         return await self._index.losses_to_tell(validator, REPORTED_ROOTS_MAX)
 
-    async def told(self, validator: PublicKey, roots: Sequence[Root]) -> None:
-        """Remember, durably, that a validator has answered a report of these roots. Raises TemporaryError."""
-        await self._index.losses_told(validator, roots)
+    async def told(self, validator: PublicKey, roots: Sequence[Root], *, recorded: int, now: float) -> None:
+        """Remember, durably, that a validator has answered a report of these roots, having recorded so many losses.
+
+        If those were fewer, a piece may still be committed of which it knew nothing: what may be is told again when
+        it may be no longer (:meth:`fall_due`). Raises TemporaryError.
+        """
+        is_short = recorded < len(roots)
+        await self._index.losses_told(validator, roots, now if is_short else None)
+
+    async def fall_due(self, now: float) -> float | None:
+        """Put in line what is to be told again by now, and return when there will be more; None: there is no more."""
+        return await self._index.losses_fall_due(int(now), LOOKED_AT_ONCE)
 
     async def _look_at(self, batch: Sequence[tuple[Root, int]]) -> bool:
         lost: list[Root] = []

@@ -5,15 +5,17 @@ Rows::
     "check/" ‖ root              found missing or damaged, and not looked at since
     "lost/" ‖ root               the keys, joined, of the validators that are told or stand in line to be
     "tell/" ‖ validator ‖ root   this validator has not answered a report that names the root
+    "again/" ‖ time ‖ validator ‖ root   it has, too early to know of the piece, and is told again then (u64 big-endian)
 
 A root goes from check to lost once, when a look confirmed it, and gets its tell rows in the same transaction; a tell
 row goes when its report was answered. So a restart reports what was not answered, and nothing else. Bytes that were
-stored anew end all of it (:func:`forget`), and a look that began before them settles nothing.
+stored anew end all of it (:func:`forget`), and a look that began before them settles nothing. An again row becomes a
+tell row at its time, unless its loss has ended: rows of that kind are found by time only, so they outlive it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -23,6 +25,8 @@ from hippy.kv import Reader, Transaction
 _CHECK: Final = b"check/"
 _LOST: Final = b"lost/"
 _TELL: Final = b"tell/"
+_AGAIN: Final = b"again/"
+_TIME_BYTES: Final = 8
 _LAST: Final = b"\xff" * ID_BYTES
 
 
@@ -31,6 +35,11 @@ def note(state: Transaction, roots: Iterable[Root]) -> None:
     for root in roots:
         if state.get(_LOST + root) is None:
             state.put(_CHECK + root, b"")
+
+
+def is_noted(state: Reader, root: Root) -> bool:
+    """Return whether a piece is to be looked at, or was and is lost."""
+    return any(state.get(kind + root) is not None for kind in (_CHECK, _LOST))
 
 
 def unchecked(state: Reader, after: Root | None, limit: int) -> list[Root]:
@@ -75,6 +84,26 @@ def told(state: Transaction, validator: PublicKey, roots: Iterable[Root]) -> Non
     """The validator answered the report of these roots."""
     for root in roots:
         state.delete(_TELL + validator + root)
+
+
+def tell_again(state: Transaction, validator: PublicKey, times: Mapping[Root, int]) -> None:
+    """The validator is to be told of these roots once more, each at its time, in Unix seconds."""
+    for root, seconds in times.items():
+        state.put(_AGAIN + seconds.to_bytes(_TIME_BYTES, "big") + validator + root, b"")
+
+
+def fall_due(state: Transaction, now: int, limit: int) -> int | None:
+    """Put what is to be told again by ``now`` in line, at most ``limit`` at a time, and return when there is more."""
+    for key, _ in islice(state.scan(_AGAIN), limit):
+        told = key[len(_AGAIN) :]
+        seconds = int.from_bytes(told[:_TIME_BYTES], "big")
+        if seconds > now:
+            return seconds
+        state.delete(key)
+        if state.get(_LOST + told[-ID_BYTES:]) is not None:
+            state.put(_TELL + told[_TIME_BYTES:], b"")
+    rest = next((key for key, _ in state.scan(_AGAIN)), None)
+    return None if rest is None else int.from_bytes(rest[len(_AGAIN) :][:_TIME_BYTES], "big")
 
 
 def forget(state: Transaction, root: Root) -> None:

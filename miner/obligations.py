@@ -4,7 +4,7 @@ Rows::
 
     "obl/" ‖ root ‖ ticket id   canonical Obligation: the ticket and the receipt it was answered with
     "piece/" ‖ root             u64 length; there as long as any obligation names the root
-    "check/", "lost/", "tell/"  what is known of lost pieces (hippy.miner.lost_rows)
+    "check/", "lost/", "tell/", "again/"  what is known of lost pieces (hippy.miner.lost_rows)
     "meta/format"               "1"
     "meta/used"                 u64 sum of all lengths
 
@@ -23,10 +23,13 @@ from hippy.hashing import u64
 from hippy.ids import MessageId, PublicKey, Root
 from hippy.kv import Database, Reader, Transaction
 from hippy.miner import lost_rows
-from hippy.wire.canonical import Message
+from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS, Message
 from hippy.wire.ticket import Receipt, Ticket
 
 FORMAT: Final = b"1"
+COMMIT_SECONDS: Final = 600 + 2 * CLOCK_TOLERANCE_SECONDS
+"""After upload_by a piece can be committed for 10 minutes (PROTOCOL §3.3), and the two clocks may differ."""
+
 _OBLIGATION: Final = b"obl/"
 _PIECE: Final = b"piece/"
 _FORMAT_KEY: Final = b"meta/format"
@@ -121,9 +124,27 @@ class ObligationIndex:
         """Return at most ``limit`` lost pieces that a validator is to be told of."""
         return await self._database.read(lambda state: lost_rows.to_tell(state, validator, limit))
 
-    async def losses_told(self, validator: PublicKey, roots: Sequence[Root]) -> None:
-        """Write that a validator has answered a report of these pieces."""
-        await self._database.transact(lambda state: lost_rows.told(state, validator, roots))
+    async def losses_told(self, validator: PublicKey, roots: Sequence[Root], too_early: float | None) -> None:
+        """Write that a validator has answered a report of these pieces.
+
+        ``too_early`` is the time of a report that told it of more pieces than it knows; those that may still be
+        committed are told again when they no longer may be.
+        """
+
+        def write(state: Transaction) -> None:
+            lost_rows.told(state, validator, roots)
+            if too_early is not None:
+                lost_rows.tell_again(state, validator, _open_until(state, validator, roots, too_early))
+
+        await self._database.transact(write)
+
+    async def losses_fall_due(self, now: int, limit: int) -> int | None:
+        """Put in line what is to be told again by ``now``, ``limit`` at a time; return when there is more, or None."""
+        return await self._database.transact(lambda state: lost_rows.fall_due(state, now, limit))
+
+    async def is_noted(self, root: Root) -> bool:
+        """Return whether a piece was noted as lost."""
+        return await self._database.read(lambda state: lost_rows.is_noted(state, root))
 
 
 def _open(state: Transaction, *, fresh_allowed: bool) -> int:
@@ -163,6 +184,17 @@ def _lengths(state: Reader, roots: Collection[Root]) -> dict[Root, int]:
 
 def _issuers(state: Reader, root: Root) -> set[PublicKey]:
     return {Obligation.parse(row).ticket.validator for _, row in state.scan(_OBLIGATION + root)}
+
+
+def _open_until(state: Reader, validator: PublicKey, roots: Sequence[Root], now: float) -> dict[Root, int]:
+    """Return when the last of a validator's tickets for each root can be committed no more, where that is to come."""
+    found = {}
+    for root in roots:
+        tickets = (Obligation.parse(row).ticket for _, row in state.scan(_OBLIGATION + root))
+        ends = max((ticket.upload_by for ticket in tickets if ticket.validator == validator), default=0)
+        if ends + COMMIT_SECONDS > now:
+            found[root] = ends + COMMIT_SECONDS
+    return found
 
 
 def _obligation_key(root: Root, ticket_id: bytes) -> bytes:

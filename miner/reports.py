@@ -2,8 +2,10 @@
 
 Every validator that issued an obligation for a lost piece gets a signed report of its own, at most 256 roots each. It
 is found through the metagraph and told only after a handshake. A validator that is away is tried again and again with
-growing pauses, each for itself; serving goes on meanwhile. What was answered is never told again, what was not is told
-after a restart too: both stand in the index (hippy.miner.losses).
+growing pauses, each for itself; serving goes on meanwhile. What was answered is not told again, what was not is told
+after a restart too: both stand in the index (hippy.miner.losses). One exception: a piece that was lost between storing
+and commit is nothing its validator knows of yet. It answers that it recorded less than it was told of, and is told
+once more when the piece can be committed no longer.
 
 Example::
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -41,7 +44,7 @@ CHAIN_SECONDS: Final = 10.0
 """As long as permits wait for a metagraph (hippy.miner.permits)."""
 
 LOOK_AGAIN_SECONDS: Final = 60.0
-"""Between two looks at pieces that could not be looked at."""
+"""Between two looks at pieces that could not be looked at, and at most between those at what is to be told again."""
 
 
 class LossReporter:
@@ -54,10 +57,12 @@ class LossReporter:
         self._identity = identity
         self._clock = clock
         self._news: dict[PublicKey, asyncio.Event] = {}
+        self._answered = asyncio.Event()
 
     async def run(self) -> None:
         """Look at what is noted and tell it, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(tasks))
             while True:
                 if await self._settle(tasks):
                     await self._losses.wait()
@@ -68,15 +73,34 @@ class LossReporter:
         """Look at all that is noted, start a task for each new validator to tell, and return whether that is all."""
         try:
             is_done = await self._losses.settle()
-            for validator in await self._losses.validators():
-                if validator not in self._news:
-                    self._news[validator] = asyncio.Event()
-                    tasks.create_task(self._tell(validator))
-                self._news[validator].set()
+            await self._wake(tasks)
         except Exception as error:  # noqa: BLE001 - the top of a supervised task: serving must go on without it
             _complain(error, "lost pieces could not be looked at")
             return False
         return is_done
+
+    async def _repeat(self, tasks: asyncio.TaskGroup) -> None:
+        """Have told again what was told too early, when its time has come, until cancelled."""
+        while True:
+            self._answered.clear()  # before looking: what comes in between is looked for again
+            try:
+                due = await self._losses.fall_due(self._clock.now())
+                await self._wake(tasks)
+            except Exception as error:  # noqa: BLE001 - the top of a supervised task: it tries again for ever
+                _complain(error, "what is to be told again could not be looked up")
+                due = math.inf
+            if due is None:
+                await self._answered.wait()
+            else:
+                await self._clock.sleep(min(max(due - self._clock.now(), 0), LOOK_AGAIN_SECONDS))
+
+    async def _wake(self, tasks: asyncio.TaskGroup) -> None:
+        """Have told what there is to tell; each new validator gets a task."""
+        for validator in await self._losses.validators():
+            if validator not in self._news:
+                self._news[validator] = asyncio.Event()
+                tasks.create_task(self._tell(validator))
+            self._news[validator].set()
 
     async def _tell(self, validator: PublicKey) -> None:
         """Tell one validator all there is and will be to tell it, however often that takes."""
@@ -109,7 +133,8 @@ class LossReporter:
             miner=self._identity.public_key, validator=validator, roots=tuple(roots), time=int(self._clock.now())
         ).signed(self._identity, network)
         answer = await self._http.message(peer, Call("POST", "/v1/lost", body=report.encode()), LostAnswer)
-        await self._losses.told(validator, roots)
+        await self._losses.told(validator, roots, recorded=answer.recorded, now=self._clock.now())
+        self._answered.set()
         log.warning(
             "%s was told of %d lost pieces and recorded %d", ss58_encode(validator), len(roots), answer.recorded
         )

@@ -11,6 +11,9 @@ Routes (PROTOCOL §1, §3.2, §4)::
 A PUT is decided before its body is read: in the expect handler when the client asks first, else at the top of
 the handler. Both run :meth:`Pieces.admit`, which authenticates, checks the ticket and sets memory and disk
 aside. What was set aside belongs to the request's task and comes back when that ends, in whatever way.
+
+A GET takes a place among the answers on their way out (hippy.transport.outbox), then a turn at the disk, which ends
+before anything is sent: a reader that takes nothing holds memory of its own address's share and nobody's turn.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -32,24 +35,36 @@ from hippy.errors import HippyError, ProtocolError, TemporaryError, TooLargeErro
 from hippy.identity import Identity
 from hippy.ids import Root, id_from_hex
 from hippy.miner.audit import Audits
-from hippy.miner.bodies import receive, send
-from hippy.miner.bounds import Budget, Turns
+from hippy.miner.bodies import receive
+from hippy.miner.bounds import Budget
+from hippy.miner.rates import AUDITS_AT_ONCE_MAX, USUAL_EPOCH_SECONDS, Rates, audits_per_second
 from hippy.miner.reports import LossReporter, reporting
 from hippy.miner.service import Admission, MinerService, Upload
 from hippy.miner.settings import MinerSettings
 from hippy.miner.store import PieceStore, open_store
-from hippy.proofs.ranges import encode_range
+from hippy.proofs.ranges import covering_leaves, encode_range
+from hippy.proofs.tree import LEAF_BYTES
 from hippy.transport.client import open_http
 from hippy.transport.hello import HelloDesk
+from hippy.transport.outbox import Outbox
 from hippy.transport.server import Guard, Route, build_app, error_response, message_response, serving
+from hippy.transport.turns import Turns
 from hippy.wire.btauth import NonceWindow
 from hippy.wire.ticket import REFUSAL_HEADER, TICKET_BYTES_MAX, TICKET_HEADER, Receipt, Ticket, TicketProof
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 READS_MAX: Final = 16
-"""Pieces in memory for readers: 64 MiB."""
+"""Pieces being read from disk, twice what its threads do at once."""
+
+READ_BYTES_MAX: Final = 128 * 1024 * 1024
+"""Memory for what readers are about to get: for each of four addresses the eight pieces that a validator reads at once
+(PROTOCOL §5.5), 32 MiB."""
 
 READS_WAITING_MAX: Final = 256
 READ_WAIT_SECONDS: Final = 5.0
+"""In line for room and for the disk together."""
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,6}")
 _ADMISSION: Final = web.RequestKey("admission", Admission)
@@ -62,6 +77,7 @@ class Pieces:
         self._service = service
         self._store = store
         self._guard = guard
+        self._outbox = Outbox(READ_BYTES_MAX, "reads", waiting_max=READS_WAITING_MAX, wait_seconds=READ_WAIT_SECONDS)
         self._reads = Turns(READS_MAX, "reads", waiting_max=READS_WAITING_MAX, wait_seconds=READ_WAIT_SECONDS)
 
     def routes(self) -> list[Route]:
@@ -99,11 +115,16 @@ class Pieces:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer a piece, or some leaves of one with their proof."""
         root, wanted = _root(request), _range(request)
-        async with self._reads.turn():
-            length = await self._store.length(root)
-            if wanted is None:
-                return await send(request, [await self._store.read(root, length)])
-            return await send(request, encode_range(await self._store.read_range(root, length, *wanted)))
+        length = await self._store.length(root)
+        async with self._outbox.place(request.remote, _answer_bytes(length, wanted)) as place:
+            async with self._reads.turn(waited_seconds=place.waited_seconds):
+                buffers = await self._read(root, length, wanted)
+            return await place.send(request, buffers)
+
+    async def _read(self, root: Root, length: int, wanted: tuple[int, int] | None) -> list[Buffer]:
+        if wanted is None:
+            return [await self._store.read(root, length)]
+        return encode_range(await self._store.read_range(root, length, *wanted))
 
     def _upload(self, request: web.Request) -> Upload:
         """Read a request's head in the order size, signature, parse (PROTOCOL §1)."""
@@ -144,6 +165,11 @@ def _range(request: web.Request) -> tuple[int, int] | None:
     return _number(query["offset"]), _number(query["length"])
 
 
+def _answer_bytes(length: int, wanted: tuple[int, int] | None) -> int:
+    """Return how long an answer will be, its proof (a kilobyte) left out; raises ProtocolError for a bad range."""
+    return length if wanted is None else covering_leaves(*wanted, length)[1] * LEAF_BYTES
+
+
 def _number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ProtocolError(f"not a number of bytes in a piece: {text[:16]!r}")
@@ -158,13 +184,15 @@ def build_miner(
     *,
     body_bytes_in_flight_max: int,
     validator_stake_min_rao: int = 1,
+    epoch_seconds: float = USUAL_EPOCH_SECONDS,
 ) -> web.Application:
-    """Return the miner's application, ready to be served."""
+    """Return the miner's application, ready to be served; ``epoch_seconds`` sets how often it may be audited."""
     bodies = Budget(body_bytes_in_flight_max, "bytes of uploads")
     service = MinerService(identity, chain, store, bodies, clock, validator_stake_min_rao=validator_stake_min_rao)
     guard = Guard(identity.public_key, clock, NonceWindow())
     pieces = Pieces(service, store, guard)
-    audits = Audits(identity, service.here, store, service.permits, guard)
+    rates = Rates(audits_per_second(epoch_seconds), AUDITS_AT_ONCE_MAX, clock)
+    audits = Audits(identity, service.here, store, service.permits, guard, rates)
     desk = HelloDesk(identity, "miner", chain.network, chain.netuid, clock, space=store.space)
     return build_app([desk.route(), *pieces.routes(), audits.route()])
 
@@ -173,7 +201,8 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
     """Run a miner until cancelled, then let requests in flight finish and close everything.
 
     ``ready`` is told the endpoint once it is served and published. Raises ConfigError for a setting, key,
-    network or disk that cannot be used, AuthError when the hotkey is not registered.
+    network or disk that cannot be used, AuthError when the hotkey is not registered, TemporaryError when the chain does
+    not say how long its epochs are.
     """
     async with (
         joined_chain(settings, clock) as node,
@@ -190,6 +219,7 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
             clock,
             body_bytes_in_flight_max=settings.body_bytes_in_flight_max,
             validator_stake_min_rao=settings.stake_min_rao(local=node.chain.is_local),
+            epoch_seconds=await node.chain.epoch_seconds(),
         )
         async with (
             open_http(node.identity, clock) as http,

@@ -120,6 +120,7 @@ class MinerService:
     async def admit(self, upload: Upload) -> Admission | Receipt:
         """Return what an upload needs to go on, or the receipt when its ticket was answered before.
 
+        A ticket whose piece was lost since is no such ticket: its body is wanted again, for bytes that count already.
         Raises AuthError, ProtocolError (see :func:`check_ticket`), NoSpaceError, RateLimitedError and
         TemporaryError; nothing is held then.
         """
@@ -131,9 +132,9 @@ class MinerService:
             )
         ticket_id = upload.proof.check(self.here.network)
         known = await self._store.receipt(ticket.root, ticket_id)
-        if known is not None:
+        if known is not None and not await self._store.losses.knows(ticket.root):
             return known
-        return Admission(ticket, ticket_id, await self._set_aside(ticket.piece_length))
+        return Admission(ticket, ticket_id, await self._set_aside(ticket.piece_length, is_used=known is not None))
 
     async def keep(self, admission: Admission, data: Buffer, hashes: Sequence[bytes]) -> Receipt:
         """Make an admitted piece durable and return its receipt.
@@ -159,10 +160,10 @@ class MinerService:
         )
         return refusal.signed(self._identity, self.here.network)
 
-    async def _set_aside(self, length: int) -> Hold:
+    async def _set_aside(self, length: int, *, is_used: bool) -> Hold:
         body = self._bodies.take(length)
         try:
-            room = await self._store.reserve(length)
+            room = await self._store.reserve(length, is_used=is_used)
         except BaseException:
             body.release()
             raise

@@ -67,12 +67,12 @@ class PieceStore:
         """Return capacity and used bytes, as ``hello`` tells them."""
         return self._space.capacity_bytes, self._space.used_bytes
 
-    async def reserve(self, length: int) -> Hold:
-        """Promise ``length`` bytes to an upload until the hold is released.
+    async def reserve(self, length: int, *, is_used: bool = False) -> Hold:
+        """Promise ``length`` bytes to an upload until the hold is released; ``is_used``: for a piece that was lost.
 
         Raises NoSpaceError when they would break the capacity or the disk reserve.
         """
-        return self._space.take(length, await self._in_thread(self._files.free_bytes))
+        return self._space.take(length, await self._in_thread(self._files.free_bytes), is_used=is_used)
 
     async def receipt(self, root: Root, ticket_id: MessageId) -> Receipt | None:
         """Return the receipt a ticket was answered with, if it was."""
@@ -86,6 +86,7 @@ class PieceStore:
         """
         await self._in_thread(lambda: self._files.write(obligation.ticket.root, data, hashes))
         added = await self._index.add(obligation)
+        self.losses.healed(obligation.ticket.root)
         self._space.used_bytes = added.used_bytes
         return added.receipt
 

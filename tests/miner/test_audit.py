@@ -294,6 +294,24 @@ async def test_fifth_batch_of_a_validator_is_told_to_wait_while_anothers_is_serv
         assert judged(await ask(miner, miner.asker, small), small) == (OK,)
 
 
+async def test_validator_that_asks_more_than_any_needs_is_told_when_to_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippy.miner.server.AUDITS_AT_ONCE_MAX", 2)
+    await world.chain.register(OTHER.public_key, OTHER.public_key, validator_permit=True, stake_rao=9)
+    asked = request([(ROOT, 0)])
+    async with world.serving() as miner:
+        await miner.stored(DATA)
+        for _ in range(2):
+            assert judged(await ask(miner, miner.asker, asked), asked) == (OK,)
+        refused = await ask(miner, miner.asker, asked)
+        assert (refused.status, type(refused.error())) == (429, RateLimitedError)
+        assert refused.headers["Retry-After"] == "15", "256 an hour"
+        assert judged(await ask(miner, miner.other, asked), asked, asker=OTHER) == (OK,)
+        await world.clock.advance(15)
+        assert judged(await ask(miner, miner.asker, asked), asked) == (OK,)
+
+
 async def test_batches_share_the_turns_at_the_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hippy.miner.audit.TURNS_MAX", 1)
     monkeypatch.setattr("hippy.miner.audit.WAITING_MAX", 1)

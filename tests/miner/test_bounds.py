@@ -1,8 +1,6 @@
-"""Budgets, space and turns: nothing is given twice, everything comes back."""
+"""Budgets, space and shares: nothing is given twice, everything comes back."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 from hypothesis import given
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 
 from hippy.errors import NoSpaceError, RateLimitedError
 from hippy.ids import PublicKey
-from hippy.miner.bounds import Budget, Hold, Shares, Space, Turns
+from hippy.miner.bounds import Budget, Hold, Shares, Space
 
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=40)
 
@@ -73,27 +71,10 @@ def test_share_of_one_peer_is_nobody_elses() -> None:
     assert shares._taken == {}
 
 
-async def test_line_for_turns_is_bounded_in_length_and_time() -> None:
-    turns = Turns(1, "reads", waiting_max=1, wait_seconds=0.01)
-    async with turns.turn():
-        waiting = asyncio.create_task(enter(turns))
-        await asyncio.sleep(0)
-        with pytest.raises(RateLimitedError):
-            await enter(turns)
-        with pytest.raises(RateLimitedError):
-            await waiting
-    assert await enter(turns) == "in"
-
-
-async def test_turn_passes_to_who_waits() -> None:
-    turns = Turns(1, "reads", waiting_max=1, wait_seconds=10)
-    async with turns.turn():
-        waiting = asyncio.create_task(enter(turns))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-    assert await waiting == "in"
-
-
-async def enter(turns: Turns) -> str:
-    async with turns.turn():
-        return "in"
+def test_bytes_that_replace_a_lost_piece_need_room_on_the_disk_only() -> None:
+    space = Space(100, 0, used_bytes=100)
+    with pytest.raises(NoSpaceError, match="full"):
+        space.take(1, 1000)
+    space.take(60, 1000, is_used=True)
+    with pytest.raises(NoSpaceError, match="reserve"):
+        space.take(60, 100, is_used=True)

@@ -33,6 +33,7 @@ from hippy.transport.hello import HelloDesk
 from hippy.transport.server import Guard, Route, build_app, message_response, read_body, serving
 from hippy.wire.audit import REPORTED_ROOTS_MAX, LostAnswer, LostReport
 from hippy.wire.btauth import NonceWindow
+from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
 from tests.miner.world import (
     ACCOUNT,
     MIB,
@@ -60,6 +61,8 @@ class Listener:
     who: Identity
     world: World
     is_failing: bool = False
+    holds_none: bool = False
+    """Nothing of what it is told about was committed."""
     asked: int = 0
     reports: asyncio.Queue[LostReport] = field(default_factory=asyncio.Queue)
 
@@ -75,7 +78,7 @@ class Listener:
         assert (report.miner, report.validator) == (MINER.public_key, self.who.public_key)
         assert report.time == int(self.world.clock.now())
         self.reports.put_nowait(report)
-        return message_response(LostAnswer(recorded=len(report.roots)))
+        return message_response(LostAnswer(recorded=0 if self.holds_none else len(report.roots)))
 
     async def heard(self) -> tuple[Root, ...]:
         async with asyncio.timeout(10):
@@ -250,6 +253,81 @@ async def test_every_validator_that_issued_an_obligation_is_told_and_none_waits_
             return await store.losses.validators() == [away.public_key]
 
         await eventually(only_one_is_left)
+
+
+UPLOAD_SECONDS = 3_600
+AGAIN_SECONDS = UPLOAD_SECONDS + 600 + 2 * CLOCK_TOLERANCE_SECONDS
+"""The tickets of these tests can be committed until then, by whatever clock."""
+
+
+async def test_piece_that_was_lost_before_its_commit_is_told_once_more_when_it_can_be_committed_no_longer(
+    stored: World,
+) -> None:
+    stored.files().path(ROOT).unlink()
+    async with listening(stored) as validator:
+        validator.holds_none = True
+        async with telling(stored) as store:
+            assert await validator.heard() == (ROOT,)
+            await asleep(stored)
+            assert await store.losses.validators() == []
+        async with telling(stored) as store:  # a restart does not forget it
+            await asleep(stored)
+            await stored.clock.advance(AGAIN_SECONDS - 1)
+            assert validator.asked == 1
+            await asleep(stored)
+            await stored.clock.advance(60)
+            assert await validator.heard() == (ROOT,)
+            await all_told(store)
+        async with telling(stored) as store:  # however little it recorded: now it knows of all there can be
+            assert await store.losses.fall_due(stored.clock.now() + 10**6) is None
+            assert await store.losses.validators() == []
+
+
+async def test_pieces_that_can_be_committed_no_longer_are_not_told_again(stored: World) -> None:
+    stored.files().path(ROOT).unlink()
+    await stored.clock.advance(AGAIN_SECONDS)
+    async with listening(stored) as validator:
+        validator.holds_none = True
+        async with telling(stored) as store:
+            assert await validator.heard() == (ROOT,)
+            await all_told(store)
+            assert await store.losses.fall_due(stored.clock.now() + 10**6) is None
+
+
+async def test_piece_that_is_stored_anew_is_not_told_again(stored: World) -> None:
+    async with stored.store() as store:
+        stored.files().path(ROOT).unlink()
+        await audit(store)
+        assert await store.losses.settle()
+        now = stored.clock.now()
+        await store.losses.told(VALIDATOR.public_key, [ROOT], recorded=0, now=now)
+        assert await store.losses.fall_due(now) == now + AGAIN_SECONDS
+        await add(store, DATA, ticket(DATA, stored.clock, account=OTHER.public_key))
+        assert await store.losses.fall_due(now + AGAIN_SECONDS) is None
+        assert await store.losses.validators() == []
+
+
+async def test_what_is_told_again_falls_due_in_order_and_in_portions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "LOOKED_AT_ONCE", 2)
+    now = int(world.clock.now())
+    pieces = [piece(f"piece {number}", 50) for number in range(5)]
+    roots = [root_of(data) for data in pieces]
+    async with world.store() as store:
+        for number, data in enumerate(pieces):
+            await add(store, data, ticket(data, world.clock, upload_by=now + 10 * number))
+            store.losses.note(roots[number])
+        for root in roots:
+            world.files().path(root).unlink()
+        await store.losses.settle()
+        await store.losses.told(VALIDATOR.public_key, roots, recorded=4, now=now)
+        grace = AGAIN_SECONDS - UPLOAD_SECONDS
+        assert await store.losses.fall_due(now) == now + grace
+        assert await store.losses.fall_due(now + grace + 25) == now + grace + 20
+        assert await store.losses.to_tell(VALIDATOR.public_key) == sorted(roots[:2])
+        assert await store.losses.fall_due(now + grace + 25) == now + grace + 30
+        assert await store.losses.to_tell(VALIDATOR.public_key) == sorted(roots[:3])
 
 
 async def test_many_losses_are_told_in_several_reports(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,7 +524,7 @@ async def test_rows_of_losses_are_durable(stored: World) -> None:
     stored.files().path(ROOT).unlink()
     async with stored.store() as store:
         assert await store.losses.settle()
-        await store.losses.told(VALIDATOR.public_key, [ROOT])
+        await store.losses.told(VALIDATOR.public_key, [ROOT], recorded=1, now=0)
     async with open_database(stored.data_dir / "index") as database:
 
         def keys(state: Reader) -> list[bytes]:

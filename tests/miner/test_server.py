@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from hippy.chain.publish import PAUSE_SECONDS_MIN
 from hippy.endpoint import Endpoint
+from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import AuthError, ConfigError, IntegrityError, NotFoundError, ProtocolError, RateLimitedError
 from hippy.identity import save_keyfile
 from hippy.ids import Root
@@ -21,8 +22,9 @@ from hippy.miner.settings import MinerSettings
 from hippy.proofs.ranges import parse_range, verify_range
 from hippy.proofs.tree import LEAF_BYTES, root_of
 from hippy.testing.clock import VirtualClock
-from hippy.transport.client import Peer, open_http
+from hippy.transport.client import Call, Peer, open_http
 from hippy.transport.hello import shake_hands
+from hippy.transport.outbox import SHARES, STALL_SECONDS
 from tests.miner.world import ACCOUNT, LARGE, MIB, MINER, NETUID, NETWORK, OTHER, World, grant, piece, put, ticket
 
 DATA = piece("a", LARGE)
@@ -93,9 +95,51 @@ async def test_many_readers_at_once_are_all_served(world: World) -> None:
 async def test_reader_who_finds_no_turn_is_told_to_slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "READS_WAITING_MAX", 0)
     async with world.serving() as miner:
+        await miner.stored(DATA)
         answer = await miner.get(ROOT)
         assert (answer.status, type(answer.error())) == (429, RateLimitedError)
         assert answer.headers["Retry-After"] == "1"
+
+
+@asynccontextmanager
+async def silent_readers(peer: Peer, root: Root, count: int) -> AsyncIterator[None]:
+    """Readers of whole pieces from 127.0.0.1 that take nothing, as many as its share lets in being answered."""
+    async with AsyncExitStack() as stack:
+        streams = []
+        for _ in range(count):
+            stream, writer = await asyncio.open_connection(peer.endpoint.host, peer.endpoint.port, limit=1024)
+            stack.callback(writer.transport.abort)
+            writer.write(f"GET /v1/pieces/{root.hex()} HTTP/1.1\r\nHost: miner\r\n\r\n".encode())
+            streams.append((stream, writer))
+        for stream, _ in streams[: server.READ_BYTES_MAX // SHARES // PIECE_LENGTH_MAX]:
+            assert await stream.readline() == b"HTTP/1.1 200 OK\r\n"
+        yield
+
+
+@pytest.mark.parametrize("count", [16, 64])
+async def test_silent_readers_of_one_address_keep_no_other_waiting(world: World, count: int) -> None:
+    data = piece("large", PIECE_LENGTH_MAX)
+    root = root_of(data)
+    async with world.serving() as miner, open_http(None, world.clock, source_host="127.0.0.2") as http:
+        await miner.stored(data)
+        async with silent_readers(miner.peer, root, count), asyncio.timeout(STALL_SECONDS):  # so none was cut for it
+            whole = Call("GET", f"/v1/pieces/{root.hex()}", answer_bytes_max=PIECE_LENGTH_MAX)
+            answers = await asyncio.gather(*(http.request(miner.peer, whole) for _ in range(8)))
+            assert all(answer.body == data for answer in answers)
+            part = Call("GET", f"/v1/pieces/{root.hex()}?offset=0&length=1&proof=1")
+            assert (await http.request(miner.peer, part)).status == 200
+
+
+async def test_turn_at_the_disk_ends_before_the_answer_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "READS_MAX", 1)
+    data = piece("large", PIECE_LENGTH_MAX)
+    async with world.serving() as miner:
+        await miner.stored(data)
+        async with silent_readers(miner.peer, root_of(data), 8), asyncio.timeout(STALL_SECONDS):
+            await miner.stored(DATA)
+            call = Call("GET", f"/v1/pieces/{ROOT.hex()}", answer_bytes_max=LARGE)
+            async with open_http(None, world.clock, source_host="127.0.0.2") as http:
+                assert (await http.request(miner.peer, call)).body == DATA
 
 
 async def test_hello_states_capacity_and_used_bytes(world: World) -> None:

@@ -109,6 +109,27 @@ async def test_repeat_gets_the_same_receipt_even_from_a_full_miner(world: World,
         assert miner.store.space()[1] == length
 
 
+@pytest.mark.parametrize("length", [SMALL, LARGE])
+@pytest.mark.parametrize("met", ["by a read", "at start"])
+async def test_repeat_for_a_lost_piece_heals_it_under_the_same_receipt_even_on_a_full_miner(
+    world: World, length: int, met: str
+) -> None:
+    data = piece("a", length)
+    async with world.serving(capacity_bytes=length) as miner:
+        proof = miner.proof(data)
+        first = await miner.put(proof, data)
+    world.files().path(proof.ticket.root).unlink()
+    async with world.serving(capacity_bytes=length) as miner:
+        if met == "by a read":
+            world.files().write(proof.ticket.root, b"x" * length, [])
+            assert (await miner.get(proof.ticket.root)).status == 422
+        await world.clock.advance(5)
+        assert (await miner.put(proof, data)).body == first.body
+        assert (await miner.get(proof.ticket.root)).body == data
+        assert miner.store.space()[1] == length
+        assert not await miner.store.losses.knows(proof.ticket.root)
+
+
 async def test_same_ticket_sent_twice_at_once_gets_one_receipt(world: World) -> None:
     data = piece("a")
     async with world.serving() as miner:

@@ -92,19 +92,19 @@ class AuditEngine:
         self._doubt.begin_epoch(miners)
         return given_up
 
-    def due(self, now: float, newest_round: int, *, again: bool = True) -> list[OpenBatch]:
+    def due(self, now: float, newest_round: int, *, again_max: int | None = None) -> list[OpenBatch]:
         """Return the batches to ask now, each once until its outcome is told.
 
-        New ones are due when their round's beacon is known; owed ones wait where ``again`` is False.
+        New ones are due when their round's beacon is known; no more than ``again_max`` of the owed ones, the rest wait.
         """
-        asking = []
+        asking, again = list[OpenBatch](), list[OpenBatch]()
         while self._scheduled and self._scheduled[-1].round <= newest_round:
             asking.append(self._ask(first_asking(self._scheduled.pop(), now)))
-        while again and self._queue and self._queue[0][0] <= now:
+        while self._queue and self._queue[0][0] <= now and (again_max is None or len(again) < again_max):
             ask_time, key = heapq.heappop(self._queue)
             if self._is_due_at(ask_time, key):
-                asking.append(self._ask(next_asking(self._open[key], now)))
-        return asking
+                again.append(self._ask(next_asking(self._open[key], now)))
+        return asking + again
 
     def next_time(self) -> float | None:
         """Return when an owed batch is due next, None where none is; new ones wait for beacon rounds."""

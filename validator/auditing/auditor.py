@@ -38,11 +38,12 @@ from hippy.validator.auditing.questions import Questions
 from hippy.validator.auditing.room import TranscriptRoom
 from hippy.validator.auditing.weighing import Weigher
 from hippy.validator.directory import MinerDirectory
-from hippy.validator.holdings import forget_ended
+from hippy.validator.holdings import forget_ended, holders
 from hippy.validator.losses import reported
 from hippy.validator.scoring import Tally
 from hippy.validator.tally import TallyWindow
 from hippy.wire.audit import EpochHeader
+from hippy.wire.score import ScoreSheet
 
 log = logging.getLogger("hippy.validator")
 
@@ -51,6 +52,9 @@ GRACE_SECONDS: Final = 10.0
 
 LOOK_SECONDS: Final = 1.0
 """How often it is looked whether a batch is due or an epoch is over, at most."""
+
+AGAIN_MAX: Final = 256
+"""Batches under way or in line beyond which nothing is asked again, so that first askings are not kept waiting."""
 
 KEPT_EPOCHS: Final = 160
 """Eight days of 72 minutes: a day more than scores look back (PROTOCOL §5.6)."""
@@ -95,6 +99,9 @@ class Auditor:
         self._is_current = False
         self._newest_round = 0
         self._may_attest = False
+        self._weighed: int | None = None
+        """The epoch in which the newest sheet's weights were given to be set."""
+
         self._room = TranscriptRoom()
         self._asking: set[asyncio.Task[None]] = set()
         self._patience: set[asyncio.Timeout] = set()
@@ -131,8 +138,8 @@ class Auditor:
             log.warning("audits go on as far as they can: %s", error)
         if not self._is_current:
             return
-        now, again = self._clock.now(), self._room.has_room_for_more
-        for batch in self._engine.due(now, self._newest_round, again=again):
+        again_max = max(0, min(AGAIN_MAX, self._room.again_max) - len(self._asking))
+        for batch in self._engine.due(self._clock.now(), self._newest_round, again_max=again_max):
             asking = tasks.create_task(self._ask(batch))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
@@ -144,6 +151,7 @@ class Auditor:
             await self._begin(epoch, tasks)
         elif not self._is_current:
             await self._take_up(self._header, await self._parts.chain.metagraph())
+            await self._weigh_newest(self._header, tasks)
 
     async def _begin(self, epoch: int, tasks: asyncio.TaskGroup) -> None:
         """Close the epoch before, store the header of this one, and have the weights of the closed one set."""
@@ -175,9 +183,22 @@ class Auditor:
         self._header = header
         log.info("epoch %d: %d rounds from %d on", epoch, header.rounds, header.first_round)
         if ended is not None:
-            tasks.create_task(self._parts.weigher.set(ended.sheet, lambda: self._is_newest(epoch)))
+            self._weigh(ended.sheet, header, tasks)
         await self._take_up(header, metagraph)
         await self._forget(header)
+
+    async def _weigh_newest(self, header: EpochHeader, tasks: asyncio.TaskGroup) -> None:
+        """Set the newest sheet's weights, unless we have: an earlier run may have ended before it did."""
+        ended = header.prev_epoch
+        if ended is None or self._weighed == header.epoch:
+            return
+        sheet = await self._database.read(lambda reader: epochs.get_sheet(reader, ended))
+        if sheet is not None:
+            self._weigh(sheet, header, tasks)
+
+    def _weigh(self, sheet: ScoreSheet, header: EpochHeader, tasks: asyncio.TaskGroup) -> None:
+        self._weighed = header.epoch
+        tasks.create_task(self._parts.weigher.set(sheet, lambda: self._is_newest(header.epoch)))
 
     def _take_tallies(self, epoch: int) -> Mapping[PublicKey, Tally]:
         """Return what was counted in an epoch that is over; the same when closing it is tried again."""
@@ -196,8 +217,10 @@ class Auditor:
         self._room = TranscriptRoom()
         for entry in entered:
             self._room.add(entry)
-        registered = {neuron.hotkey for neuron in metagraph.neurons}
-        gone = {batch.key.miner for batch in self._engine.owed} - registered
+        self._newest_round = max([self._newest_round, header.first_round, *(entry.round for entry in entered)])
+        # One metagraph without a miner proves nothing: it is gone when its departure has ended what it held.
+        known = {neuron.hotkey for neuron in metagraph.neurons} | set(await self._database.read(_holders))
+        gone = {batch.key.miner for batch in self._engine.owed} - known
         dropped = [key for miner in sorted(gone) for key in self._engine.drop(miner)]
 
         def store(txn: Transaction) -> None:
@@ -322,6 +345,10 @@ class Auditor:
                 log.error("what was audited cannot be stored yet: %s", error)
                 await self._clock.sleep(STORE_PAUSE_SECONDS)
         return await self._database.transact(work)
+
+
+def _holders(reader: Reader) -> list[PublicKey]:
+    return list(holders(reader))
 
 
 def _key_of(entry: TranscriptEntry) -> BatchKey:

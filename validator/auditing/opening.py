@@ -78,7 +78,7 @@ async def open_auditor(given: Surroundings) -> Auditor:
         directory=given.directory,
         inventories=inventories,
         questions=Questions(closing, database, chain, inventories),
-        asker=Asker(given.signing, given.directory, clock, rules),
+        asker=Asker(given.signing, given.directory, clock, given.rng, rules),
         engine=engine,
         prober=prober,
         window=window,

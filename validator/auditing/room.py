@@ -33,6 +33,6 @@ class TranscriptRoom:
         self._bytes += entry_bytes(entry)
 
     @property
-    def has_room_for_more(self) -> bool:
-        """Whether batches may be asked again without taking the room of those that were not asked yet."""
-        return self._entries < _ENTRIES and self._bytes < _BYTES
+    def again_max(self) -> int:
+        """How many batches may be asked again without taking the room of those that were not asked yet."""
+        return max(0, min(_ENTRIES - self._entries, (_BYTES - self._bytes) // ENTRY_BYTES_MAX))

@@ -139,7 +139,7 @@ def test_owed_batches_wait_where_only_new_ones_may_be_asked() -> None:
     engine = begun(batch(), batch(number=1, at_round=20))
     asked(engine, newest_round=10)
     engine.unanswered(batch().key, was_there=True, now=START)
-    assert [each.key for each in engine.due(START + HOUR, 20, again=False)] == [batch(number=1).key]
+    assert [each.key for each in engine.due(START + HOUR, 20, again_max=0)] == [batch(number=1).key]
     assert asked(engine, START + HOUR) == [(batch().key, 1)]
 
 

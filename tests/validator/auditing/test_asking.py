@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from aiohttp import web
@@ -41,7 +42,7 @@ from tests.proofs.audit_world import piece_of
 from tests.validator.auditing.fakes import until
 from tests.validator.world import HOME, MINERS
 
-RULES = AuditRules(answer_seconds=5, answer_bytes_per_second=10**9, there_seconds=30)
+RULES = AuditRules(answer_seconds=5, answer_bytes_per_second=10**9, there_seconds=30, back_looks=0)
 GOOD = piece_of(20_000)
 LENGTHS = {GOOD.root: 20_000}
 SOON = replace(RULES, answer_seconds=0.2)
@@ -146,7 +147,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         open_http(HOME.identity, clock) as signing,
     ):
         directory = MinerDirectory(greeting, chain, HOME, clock, probe_seconds=60, stale_seconds=60)
-        yield World(clock, path, chain, directory, Asker(signing, directory, clock, RULES))
+        yield World(clock, path, chain, directory, Asker(signing, directory, clock, Random(7), RULES))
 
 
 def body(make: Callable[[MinerStub, bytes], bytes], status: int = 200) -> Answer:
@@ -259,6 +260,39 @@ async def test_one_greeting_of_three_is_enough(world: World) -> None:
         await world.clock.advance(RULES.there_seconds + 1)
         miner.greets_from += 1 + asking.LIVENESS_CHECKS
         assert await world.ask(miner) == GONE
+
+
+@pytest.mark.parametrize(("back_after_seconds", "told"), [(20, THERE), (149, THERE), (None, GONE)])
+async def test_who_unplugs_for_a_moment_is_seen_when_it_is_back(
+    world: World, back_after_seconds: int | None, told: NoAnswer
+) -> None:
+    looking = replace(RULES, back_seconds=150, back_looks=3)
+    async with world.miner(NO_ANSWERS["500"]) as miner:
+        assert await world.directory.greet(miner.peer)
+        await world.clock.advance(RULES.there_seconds + 1)
+        miner.greets = False
+        world.asker._rules = looking
+        world.asker._rng = _Fixed([10.0, 80.0, 150.0])
+        asked = asyncio.create_task(world.ask(miner))
+        passed = 0
+        while not asked.done():
+            await asyncio.sleep(0.001)  # real sockets
+            await world.clock.advance(1)
+            passed += 1
+            if back_after_seconds is not None and passed >= back_after_seconds:
+                miner.greets = True
+        assert await asked == told
+
+
+class _Fixed(Random):
+    """Looks at these moments."""
+
+    def __init__(self, moments: list[float]) -> None:
+        super().__init__(0)
+        self._moments = moments
+
+    def uniform(self, _low: float, _high: float) -> float:
+        return self._moments.pop()
 
 
 async def test_a_miner_without_an_endpoint_is_not_there(world: World) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hippy.validator.auditing import epochs
+from hippy.validator.holdings import depart, mark_lost
 from tests.validator.auditing.fakes import until
 from tests.validator.auditing.transcripts import outcomes, passes, verified
 from tests.validator.auditing.world import TEMPO, World
+from tests.validator.world import HOME
 
 
 async def test_a_chain_that_is_away_for_a_while_delays_batches(world: World) -> None:
@@ -106,7 +108,7 @@ async def test_an_epoch_ends_though_the_disk_fails_for_a_while(world: World, fai
         await verified(validator)
 
 
-async def test_a_miner_that_left_is_asked_no_more(world: World) -> None:
+async def test_a_miner_that_left_is_asked_no_more_once_its_departure_is_recorded(world: World) -> None:
     miner = world.miners[0]
     async with world.auditing() as validator:
         await world.pass_until(1)
@@ -116,8 +118,12 @@ async def test_a_miner_that_left_is_asked_no_more(world: World) -> None:
         await world.chain.chain.deregister(miner.hotkey)
         await world.directory.refresh()
         await world.pass_until(2)
+        assert validator.auditor.owed_by(miner.hotkey) > 0, "one metagraph proves nothing"
+        await world.database.transact(lambda txn: depart(txn, HOME, miner.hotkey, 1, int(world.clock.now())))
+        await world.database.transact(lambda txn: mark_lost(txn, 1_000))
+        await world.pass_until(3)
         assert validator.auditor.owed_by(miner.hotkey) == 0
         assert await world.database.read(lambda reader: list(epochs.scan_owed(reader))) == []
-        assert miner.hotkey not in {score.hotkey for score in (await validator.sheet(1)).miners}
-        await world.pass_until(3)
+        assert miner.hotkey not in {score.hotkey for score in (await validator.sheet(2)).miners}
+        await world.pass_until(4)
         await verified(validator)

@@ -36,7 +36,7 @@ LONGEST = TranscriptEntry(
 
 def entries_until_full(entry: TranscriptEntry) -> int:
     room, count = TranscriptRoom(), 0
-    while room.has_room_for_more:
+    while room.again_max:
         room.add(entry)
         count += 1
     return count
