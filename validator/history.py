@@ -2,10 +2,12 @@
 
 Pure, in memory, and independent of the database that hippy.validator.holdings keeps: both are folds over the same
 records and must give the same answers. Whoever feeds it has verified the chain up to a signed head
-(hippy.validator.log); this checks what is in the bodies, as far as it says who holds what. Receipts are not verified.
+(hippy.validator.log); this checks what is in the bodies, as far as it says who holds what. Receipts are not verified
+here: a holding has a number, by which whoever keeps receipts finds its own (hippy.validator.verifying.receipts).
 
-Layout: miners and holdings are numbered, the holdings of one segment in a row. A segment has one run of bytes for its
-roots, a holding 21 bytes in arrays. A million holdings of 24-piece segments take some 70 MB.
+Layout: miners and holdings are numbered, the holdings of one segment in a row, from 0 in the order of the log. A
+segment has one run of bytes for its roots, a holding 21 bytes in arrays. A million holdings of 24-piece segments take
+some 70 MB.
 
 Example::
 
@@ -18,9 +20,10 @@ Example::
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
 
 from hippy.errors import AuthError, IntegrityError, ProtocolError
 from hippy.ids import ID_BYTES, NetworkId, PublicKey, Root, SegmentId
@@ -28,8 +31,12 @@ from hippy.proofs.inventory import Inventory
 from hippy.validator.held import HeldBytes, HeldPiece, distinct, is_paid, tally
 from hippy.validator.losses import Reported
 from hippy.wire.audit import LostReport
+from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
 from hippy.wire.log import Departure, LogEntry, LogRecord, Loss, LostPiece
 from hippy.wire.segment import SegmentRecord
+
+REPORT_SECONDS: Final = CLOCK_TOLERANCE_SECONDS + 1
+"""By how much a lost report's time may differ from its record's: what a validator accepts, and whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class History:
         self._segments: list[_Segment] = []
         self._places: dict[SegmentId, int] = {}
         self._miners: dict[PublicKey, int] = {}
+        self._hotkeys: list[PublicKey] = []
         self._holdings: list[array[int]] = []
         """Numbers of the holdings of each miner, ascending."""
         self._segment_of = array("I")
@@ -104,10 +112,36 @@ class History:
     def pieces_at(self, miner: PublicKey, seq: int) -> Iterator[HeldPiece]:
         """Yield what a miner held as of record ``seq``, in the order in which it got it."""
         for segment, number in self._held(miner, seq):
-            index = self._index_of[number]
-            yield HeldPiece(
-                segment.root(index), segment.piece_length, segment.is_paid, segment.account, segment.segment_id, index
-            )
+            yield self._piece(segment, number)
+
+    @property
+    def holding_count(self) -> int:
+        """How many holdings were ever committed; the next has this number."""
+        return len(self._until)
+
+    def holding(self, number: int) -> tuple[PublicKey, int, HeldPiece]:
+        """Return the miner of a holding, the record that committed it, and its piece."""
+        segment = self._segments[self._segment_of[number]]
+        return self._hotkeys[self._miner_of[number]], segment.since_seq, self._piece(segment, number)
+
+    def numbers_of(
+        self, miner: PublicKey, roots: Collection[Root], seq: int | None = None
+    ) -> Iterator[tuple[Root, int]]:
+        """Yield root and number of the holdings of these roots, as of record ``seq`` or, without, ever.
+
+        Goes through all that the miner holds: ask for many roots at once.
+        """
+        held = self._held(miner, seq) if seq is not None else self._ever_held(miner)
+        for segment, number in held:
+            root = segment.root(self._index_of[number])
+            if root in roots:
+                yield root, number
+
+    def first_held_seq(self, miner: PublicKey) -> int | None:
+        """Return the oldest record of those that committed what a miner holds now, None where it holds nothing."""
+        numbers = (number for number in self._numbers(miner) if self._until[number] == 0)
+        first = next(numbers, None)
+        return None if first is None else self._segments[self._segment_of[first]].since_seq
 
     def reported(self, miner: PublicKey, root: Root, *, after_seq: int = 0) -> Reported | None:
         """Return when a miner first reported a piece lost behind record ``after_seq``, and by which report."""
@@ -122,6 +156,15 @@ class History:
                 return  # the rest came later still
             if until == 0 or until > seq:
                 yield segment, number
+
+    def _ever_held(self, miner: PublicKey) -> Iterator[tuple[_Segment, int]]:
+        return ((self._segments[self._segment_of[number]], number) for number in self._numbers(miner))
+
+    def _piece(self, segment: _Segment, number: int) -> HeldPiece:
+        index = self._index_of[number]
+        return HeldPiece(
+            segment.root(index), segment.piece_length, segment.is_paid, segment.account, segment.segment_id, index
+        )
 
     def _numbers(self, miner: PublicKey) -> array[int]:
         place = self._miners.get(miner)
@@ -156,6 +199,7 @@ class History:
         place = self._miners.setdefault(miner, len(self._miners))
         if place == len(self._holdings):
             self._holdings.append(array("I"))
+            self._hotkeys.append(miner)
         self._holdings[place].append(len(self._until))
         self._segment_of.append(len(self._segments) - 1)
         self._miner_of.append(place)
@@ -169,7 +213,7 @@ class History:
     def _lose(self, loss: Loss, record: LogRecord) -> None:
         loss.check_shape()
         if loss.report is not None:
-            self._check_report(loss.report, loss, record.home)
+            self._check_report(loss.report, loss, record)
         for number in [self._number(loss.miner, piece) for piece in loss.pieces]:
             self._until[number] = record.seq
         if loss.report is not None and loss.round is not None:
@@ -177,12 +221,21 @@ class History:
             for root in {piece.root for piece in loss.pieces}:
                 self._reports.setdefault((loss.miner, root), []).append((record.seq, report))
 
-    def _check_report(self, report: LostReport, loss: Loss, home: PublicKey) -> None:
+    def _check_report(self, report: LostReport, loss: Loss, record: LogRecord) -> None:
         report.check_signature(loss.miner, self._network)
-        if (report.miner, report.validator) != (loss.miner, home):
+        if (report.miner, report.validator) != (loss.miner, record.home):
             raise ProtocolError("the lost report is by another miner, or to another validator")
-        if not {piece.root for piece in loss.pieces}.issubset(report.roots):
+        roots = {piece.root for piece in loss.pieces}
+        if not roots.issubset(report.roots):
             raise ProtocolError("the lost report does not name these pieces")
+        if abs(report.time - record.time) > REPORT_SECONDS:
+            raise ProtocolError(f"the lost report is of {report.time}, its record of {record.time}")
+        report_id = report.id(self._network)
+        for root in roots:
+            for seq, used in self._reports.get((loss.miner, root), ()):
+                # Many holdings of one root take several records, one right behind the other.
+                if used.report_id == report_id and seq < record.seq - 1:
+                    raise ProtocolError(f"the lost report is used again: record {seq} has it for the same piece")
 
     def _number(self, miner: PublicKey, piece: LostPiece) -> int:
         """Return the number of a holding that has not ended."""

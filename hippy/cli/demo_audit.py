@@ -13,7 +13,7 @@ POLL_SECONDS: Final = 0.25
 
 
 async def audited_epoch(plan: NetworkPlan) -> dict[str, Any]:
-    """Return the first epoch that ends from now on in which every living miner was audited.
+    """Return the newest epoch that has ended with audits in it, waiting for one.
 
     Raises TemporaryError when none does in time.
     """
@@ -27,9 +27,10 @@ async def audited_epoch(plan: NetworkPlan) -> dict[str, Any]:
     node = plan.of_role("validator")[0]
     validator = Peer(node.endpoint, load_keyfile(plan.hotkey_file(node)).public_key)
 
-    async def sheet_of(http: Http, epoch: int) -> ScoreSheet | None:
-        call = Call("GET", f"/v1/epochs/{epoch}/sheet", answer_bytes_max=SHEET_BYTES_MAX)
+    async def newest_sheet(http: Http) -> ScoreSheet | None:
         try:
+            kept = await http.message(validator, Call("GET", "/v1/epochs"), Epochs)
+            call = Call("GET", f"/v1/epochs/{max(0, kept.last - 1)}/sheet", answer_bytes_max=SHEET_BYTES_MAX)
             return await http.message(validator, call, ScoreSheet)
         except NotFoundError:
             return None
@@ -38,8 +39,7 @@ async def audited_epoch(plan: NetworkPlan) -> dict[str, Any]:
     deadline = clock.now() + WAIT_SECONDS
     async with open_http(None, clock) as http:
         while clock.now() < deadline:
-            kept = await http.message(validator, Call("GET", "/v1/epochs"), Epochs)
-            sheet = await sheet_of(http, kept.last - 1) if kept.last else None
+            sheet = await newest_sheet(http)
             if sheet is not None and any(score.leaves_ok for score in sheet.miners):
                 return _described(plan, sheet)
             await clock.sleep(POLL_SECONDS)

@@ -16,11 +16,15 @@ from hippy.cli.printing import counted, json_option, print_json, shown
 if TYPE_CHECKING:
     from hippy.endpoint import Endpoint
     from hippy.ids import PublicKey
-    from hippy.validator.verifying.epoch import EpochMatch
     from hippy.validator.verifying.record import Result
+    from hippy.validator.verifying.terms import EpochMatch
+    from hippy.validator.verifying.testimony import MinerTestimony
 
 EPOCHS_MAX = 100
 """Of the 160 that validators keep, the older ones name batches whose headers are forgotten."""
+
+WORDS = ("silent", "offline", "unknown", "never_asked", "failed_unanswered")
+"""How an entry without an answer is told."""
 
 
 @click.command("verify-weights")
@@ -39,9 +43,10 @@ def verify_weights(url: str | None, epochs_max: int, network: str | None, netuid
     """Compute again what a validator says, from what it publishes.
 
     URL is where it listens, http://1.2.3.4:8080 or 1.2.3.4:8080; by default the validator of the account in use.
-    Checks headers and their secrets, the log, that every audit was asked as drawn, every verdict, the score sheets,
-    and that the weights on chain are theirs. Says for each epoch that it matches, or names the first difference and
-    exits with 6.
+    Checks headers, their times and secrets, the log, that every audit was asked as drawn, every verdict, receipts of
+    pieces, the score sheets, and that the weights on chain are theirs. Says for each epoch that it matches, or names
+    the first difference and exits with 6. A WARNING is what no rule forbids, and should be known: rules of its own,
+    miners that are never asked or never heard.
 
     The beacon comes from the chain: --network and --netuid, by default the local network in use.
     """
@@ -94,6 +99,8 @@ def _where(url: str | None) -> tuple[Endpoint, PublicKey | None]:
 async def _verify(
     endpoint: Endpoint, hotkey: PublicKey | None, network: str, netuid: int | None, *, epochs_max: int, quiet: bool
 ) -> Result:
+    from random import SystemRandom
+
     from hippy.chain.open import open_chain
     from hippy.clock import SystemClock
     from hippy.errors import ConfigError
@@ -112,12 +119,24 @@ async def _verify(
         hello = await shake_hands(http, peer, "validator", chain.network, local=chain.is_local, clock=clock)
         if hello.netuid != chain.netuid:
             raise ConfigError(f"{peer} is on subnet {hello.netuid}, not subnet {chain.netuid}", hint="check --netuid")
-        tell = _ignore if quiet else _say_match
-        return await verify_published(Published(http, peer), chain, hotkey, epochs_max=epochs_max, tell=tell)
+        return await verify_published(
+            Published(http, peer),
+            chain,
+            hotkey,
+            epochs_max=epochs_max,
+            clock=clock,
+            rng=SystemRandom(),
+            tell=_ignore if quiet else _say_match,
+            progress=_ignore if quiet else _say_progress,
+        )
 
 
-def _ignore(_: EpochMatch) -> None:
-    """Epochs are told all at once."""
+def _ignore(_: object) -> None:
+    """Everything is told all at once."""
+
+
+def _say_progress(what: str) -> None:
+    click.echo(what, err=True)
 
 
 def _say_match(match: EpochMatch) -> None:
@@ -135,7 +154,10 @@ def _say_match(match: EpochMatch) -> None:
         "never asked": match.never_asked,
     }
     told = ", ".join(f"{count:,} {word}" for word, count in words.items() if count) or "nothing"
-    click.echo(f"  the validator's word: {told} ({match.testimony_ppm / 1e4:.1f} % of entries); uptime, reads, speed")
+    click.echo(
+        f"  the validator's word: {told} ({match.testimony_ppm / 1e4:.1f} % of entries); "
+        "uptime, reads, speed, which data is paid"
+    )
     if match.left_out:
         click.echo(f"  no row for {counted(match.left_out, 'miner')} that the chain shows no longer, or only since")
     if match.rules is not None:
@@ -149,6 +171,8 @@ def _say(result: Result) -> None:
         click.echo(
             f"the newest header is of epoch {result.newest_epoch}, the chain is in {result.chain_epoch}", err=True
         )
+    for remark in result.remarks:
+        click.echo(f"WARNING  {shown(str(remark))}")
     if result.difference is not None:
         click.echo(f"DIFFERENCE  {shown(str(result.difference))}")
         return
@@ -169,6 +193,17 @@ def _told(result: Result) -> dict[str, Any]:
         "newest_epoch": result.newest_epoch,
         "chain_epoch": result.chain_epoch,
         "weights_epoch": result.weights_epoch,
+        "rules_differ": any(match.rules is not None for match in result.matches),
+        "order_epochs": result.order_epochs,
+        "remarks": [
+            {
+                "epoch": remark.epoch,
+                "miner": None if remark.miner is None else ss58_encode(remark.miner),
+                "message": str(remark),
+            }
+            for remark in result.remarks
+        ],
+        "testimony": [_told_of_miner(ss58_encode(hotkey), each) for hotkey, each in sorted(result.testimony.items())],
         "epochs": [{**asdict(match), "testimony_ppm": match.testimony_ppm} for match in result.matches],
         "difference": None
         if difference is None
@@ -178,4 +213,15 @@ def _told(result: Result) -> dict[str, Any]:
             "batch": difference.batch,
             "message": str(difference),
         },
+    }
+
+
+def _told_of_miner(address: str, testimony: MinerTestimony) -> dict[str, Any]:
+    return {
+        "miner": address,
+        "entries": testimony.entries,
+        "answered": testimony.answered,
+        "leaves": testimony.leaves,
+        "testimony_ppm": testimony.testimony_ppm,
+        **{word: testimony.words[word] for word in WORDS},
     }

@@ -98,13 +98,15 @@ class Place:
         self._length = 0
         self._began = self._took_at = 0.0
 
-    async def send(self, request: web.Request, buffers: list[Buffer]) -> web.StreamResponse:
+    async def send(
+        self, request: web.Request, buffers: list[Buffer], *, content_type: str = "application/octet-stream"
+    ) -> web.StreamResponse:
         """Answer with ``buffers``, as :func:`hippy.transport.sending.send` does, as long as nobody is kept waiting."""
         self._length = sum(memoryview(buffer).nbytes for buffer in buffers)
         self._began = self._took_at = asyncio.get_running_loop().time()
         self._transport = request.transport
         try:
-            return await send(request, buffers, taken=self._took)
+            return await send(request, buffers, content_type=content_type, taken=self._took)
         finally:
             self._transport = None
 

@@ -21,9 +21,12 @@ from hippy.clock import SystemClock
 from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, ProtocolError, UnreachableError, UsageError
 from hippy.ids import PublicKey
+from hippy.kv import Transaction
 from hippy.testing.clock import VirtualClock
 from hippy.validator.audit.schedule import BatchKey, Scheduled
 from hippy.wire.audit import EpochHeader
+from hippy.wire.score import ScoreSheet
+from tests.validator import audit_record
 from tests.validator.audit_record import (
     AUDITED,
     BEACON_SECRET,
@@ -41,8 +44,16 @@ from tests.validator.world import HOME
 CLOSED = Endpoint("127.0.0.1", 1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _now() -> Iterator[None]:
+    """Records are of this hour: the command knows no other clock than the machine's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_record, "START_SECONDS", time.time() - (LAST + 0.5) * TEMPO)
+        yield
+
+
 @pytest.fixture(scope="module")
-def record() -> Record:
+def record(_now: None) -> Record:
     """What an honest validator publishes; one batch was answered an epoch late."""
 
     class Quiet(HonestValidator):
@@ -126,9 +137,9 @@ def test_an_honest_validator_matches(network: Path, record: Record) -> None:
         "epoch 12: MATCH  3 miners, 12 batches, 12 requests drawn again, 704 verdicts computed again: "
         "704 leaves ok, 0 bad"
     )
-    assert word == "  the validator's word: 1 silent (8.3 % of entries); uptime, reads, speed"
+    assert word == "  the validator's word: 1 silent (8.3 % of entries); uptime, reads, speed, which data is paid"
     assert second.startswith("epoch 13: MATCH  3 miners, 12 batches, 13 requests drawn again, 832 verdicts")
-    assert other == "  the validator's word: nothing (0.0 % of entries); uptime, reads, speed"
+    assert other == "  the validator's word: nothing (0.0 % of entries); uptime, reads, speed, which data is paid"
     assert weights == "weights on chain: those of the sheet of epoch 13"
     assert verdict == f"MATCH  {HOME.identity.ss58}, 2 epochs"
 
@@ -141,6 +152,10 @@ def test_the_validator_of_the_account_in_use_is_the_default(network: Path, recor
     told = json.loads(result.stdout)
     assert (told["match"], told["validator"], told["difference"]) == (True, HOME.identity.ss58, None)
     assert (told["weights_epoch"], told["newest_epoch"], told["chain_epoch"]) == (13, 14, 14)
+    assert (told["rules_differ"], told["remarks"], told["order_epochs"]) == (False, [], 3)
+    assert [(row["entries"], row["answered"], row["silent"]) for row in told["testimony"]] == [
+        (5, 5, 0) if row["miner"] == AUDITED[0].ss58 else (4, 4, 0) for row in told["testimony"]
+    ]
     (epoch,) = told["epochs"]
     assert (epoch["epoch"], epoch["batches"], epoch["entries"], epoch["testimony_ppm"]) == (13, 12, 13, 0)
 
@@ -177,6 +192,29 @@ def test_the_first_difference_is_named_and_exits_with_6(network: Path) -> None:
     assert said["difference"]["message"].startswith(where)
     assert (said["difference"]["epoch"], said["difference"]["batch"]) == (12, 2)
     assert said["difference"]["miner"] == AUDITED[0].ss58
+
+
+def test_what_no_rule_forbids_is_a_warning(network: Path) -> None:
+    class Generous(HonestValidator):
+        def sheet(self, txn: Transaction, epoch: int) -> ScoreSheet:
+            return self.with_rules(txn, epoch, unpaid_percent=100)
+
+    generous = asyncio.run(record_of(Generous()))
+    with served(generous) as endpoint:
+        result = verify(str(endpoint))
+        told = verify(str(endpoint), "--json")
+    assert (result.return_value, told.return_value) == (0, 0)
+    what = "epoch 13: its scores have rules of their own: unpaid_percent 100, not 10"
+    assert f"WARNING  {what}" in result.stdout.splitlines()
+    said = json.loads(told.stdout)
+    assert (said["match"], said["rules_differ"]) == (True, True)
+    assert said["remarks"] == [{"epoch": 13, "miner": None, "message": what}]
+
+
+def test_what_takes_long_is_told_besides(network: Path, record: Record) -> None:
+    with served(record) as endpoint:
+        result = verify(str(endpoint), "--epochs", "1")
+    assert "reading what was asked before: 0 of 3 epochs" in result.stderr
 
 
 def test_a_subnet_that_the_network_does_not_have_is_refused(network: Path) -> None:

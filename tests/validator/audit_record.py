@@ -6,10 +6,11 @@ method, so that all that follows from the lie is as a liar would publish it: sig
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
+from random import Random
 from typing import Any
 
 from blake3 import blake3
@@ -33,19 +34,24 @@ from hippy.validator.audit.rules import rules_for
 from hippy.validator.audit.schedule import BatchKey, Scheduled, schedule
 from hippy.validator.commit import record_segments
 from hippy.validator.holdings import bytes_at, holders_at, inventory_at
-from hippy.validator.log import append, position, read_page
+from hippy.validator.log import CommittedSegment, append, position, read_page
 from hippy.validator.losses import record_loss, reported
 from hippy.validator.placement import epoch_secret
 from hippy.validator.scoring import Tally, score_rules_for
 from hippy.validator.sheets import EpochFacts, is_escalated, make_sheet
 from hippy.validator.tables import claim
-from hippy.validator.verifying.epoch import EpochMatch, Terms, Verification
+from hippy.validator.verifying.difference import Remark
+from hippy.validator.verifying.epoch import Verification
 from hippy.validator.verifying.headers import HeaderChain
 from hippy.validator.verifying.log import LogReading
+from hippy.validator.verifying.order import Asking
 from hippy.validator.verifying.sheet import Registration
+from hippy.validator.verifying.terms import EpochMatch, Terms
+from hippy.validator.verifying.timing import Moment
 from hippy.wire.audit import EpochHeader, HeadName, LostReport
 from hippy.wire.log import LogPage, LossReason
-from hippy.wire.score import ScoreSheet
+from hippy.wire.score import ScoreRules, ScoreSheet
+from hippy.wire.segment import Holding, SegmentRecord
 from hippy.wire.ticket import PayClass
 from tests.proofs.audit_world import Piece
 from tests.validator.world import HOME, MINERS, TERMS, unsigned_segment
@@ -91,6 +97,8 @@ class Miner:
     identity: Identity
     pieces: dict[Root, Piece] = field(default_factory=dict)
     gone: set[Root] = field(default_factory=set)
+    answer_for: Callable[[Root, int], ResponseEntry] | None = None
+    """What it answers for a leaf, in place of what it has."""
 
     def answer(self, request: AuditRequest, scope: Scope) -> bytes:
         entries = [self._entry(root, leaf) for root, leaf in request.entries]
@@ -100,6 +108,8 @@ class Miner:
         return b"".join(bytes(part) for part in encode_response(response))
 
     def _entry(self, root: Root, leaf: int) -> ResponseEntry:
+        if self.answer_for is not None:
+            return self.answer_for(root, leaf)
         return ResponseEntry(Status.LOST) if root in self.gone else self.pieces[root].show(leaf)
 
 
@@ -136,11 +146,13 @@ class HonestValidator:
         self.entries: dict[int, list[TranscriptEntry]] = {}
         self.owed: dict[BatchKey, Asked] = {}
         self.segments = 0
+        self.now = time_of(TEMPO * FIRST) - 1
+        """When the log is written to."""
 
     def publish(self, txn: Transaction, last: int = LAST) -> Record:
         """Live through the epochs and return what was published."""
         claim(txn, HOME.network, HOME.hotkey)
-        append(txn, HOME, [TERMS], int(START_SECONDS))
+        append(txn, HOME, [TERMS], self.now)
         for _ in range(3):
             self.commit(txn, list(self.miners.values()))
         for epoch in range(FIRST, last + 1):
@@ -148,6 +160,7 @@ class HonestValidator:
                 continue
             header = self.signed_header(self.header(txn, epoch))
             self.record.headers[epoch] = header
+            self.now = time_of(TEMPO * epoch)
             if epoch < last:
                 self.entries[epoch], self.record.evidence[epoch] = [], []
                 self.audit(txn, header)
@@ -164,8 +177,22 @@ class HonestValidator:
         holders = {index: miner.identity.public_key for index, miner in enumerate(miners)}
         roots = [each.root for each in pieces]
         segment = unsigned_segment(self.segments, holders, roots, piece_length=PIECE_BYTES, pay_class=pay_class)
-        record_segments(txn, HOME, [segment], int(START_SECONDS))
+        record_segments(txn, HOME, [self.with_receipts(segment)], self.now)
         return roots
+
+    def with_receipts(self, segment: CommittedSegment) -> CommittedSegment:
+        """Return a segment whose holdings their miners have signed, each for a ticket of its own."""
+        record = segment.record
+        holdings = tuple(self.with_receipt(record, holding) for holding in record.holdings)
+        return replace(segment, record=record.model_copy(update={"holdings": holdings}))
+
+    def with_receipt(self, record: SegmentRecord, holding: Holding) -> Holding:
+        """Return a holding with its miner's signature."""
+        ticket = MessageId(blake3(record.segment_id + bytes([holding.index])).digest())
+        unsigned = holding.model_copy(update={"ticket_id": ticket, "time": self.now})
+        receipt = unsigned.receipt(record.spec.roots[holding.index], record.spec.piece_length)
+        signed = receipt.signed(self.miners[holding.miner].identity, HOME.network)
+        return unsigned.model_copy(update={"signature": signed.signature})
 
     def report_lost(self, txn: Transaction, miner: Miner, root: Root, beacon_round: int) -> LostReport:
         """The miner lost a piece and says so when ``beacon_round`` is the newest."""
@@ -353,7 +380,19 @@ class HonestValidator:
         self.record.sheets[epoch] = self.scored(self.sheet(txn, epoch))
 
     def sheet(self, txn: Transaction, epoch: int) -> ScoreSheet:
-        seq = position(txn).seq
+        """Return the sheet of an epoch."""
+        return self.usual(txn, epoch)
+
+    def usual(self, txn: Transaction, epoch: int) -> ScoreSheet:
+        """Return the sheet of an epoch as the protocol has it."""
+        return self.sheet_at(txn, epoch, position(txn).seq)
+
+    def with_rules(self, txn: Transaction, epoch: int, **changes: int) -> ScoreSheet:
+        """Return the sheet of an epoch by other rules, which it states."""
+        return self.sheet_at(txn, epoch, position(txn).seq, score_rules_for(RULES).model_copy(update=changes))
+
+    def sheet_at(self, txn: Transaction, epoch: int, seq: int, rules: ScoreRules | None = None) -> ScoreSheet:
+        """Return the sheet of an epoch as of a record of the log."""
         return make_sheet(
             self.record.sheets.get(max(self.record.sheets, default=0)),
             EpochFacts(
@@ -362,7 +401,7 @@ class HonestValidator:
                 tallies=dict.fromkeys(self.miners, TALLY),
             ),
             metagraph_at(next(each for each in count(epoch + 1) if each not in self.asleep)),
-            score_rules_for(RULES),
+            score_rules_for(RULES) if rules is None else rules,
             network=HOME.network,
             netuid=HOME.netuid,
             validator=HOME.hotkey,
@@ -380,6 +419,11 @@ class HonestValidator:
 def time_of(beacon_round: int) -> int:
     """When a round's beacon becomes known."""
     return int(START_SECONDS) + beacon_round
+
+
+def registered(uid: int, since_epoch: int = 1) -> Registration:
+    """A registration of which everybody knows an epoch later."""
+    return Registration(uid, since_epoch, COLDKEY, time_of(TEMPO * (since_epoch + 1)))
 
 
 def pages_of(reader: Reader) -> Iterator[LogPage]:
@@ -405,13 +449,17 @@ def read_log(record: Record) -> LogReading:
 
 def verify_record(record: Record, epochs: Sequence[int] = (11, 12, 13), **changes: Any) -> list[EpochMatch]:
     """Verify a record as who fetches it does, epoch by epoch."""
+    return verify_and_remark(record, epochs, **changes)[0]
+
+
+def verify_and_remark(
+    record: Record, epochs: Sequence[int] = (11, 12, 13), **changes: Any
+) -> tuple[list[EpochMatch], list[Remark]]:
+    """Verify a record in the middle of its last epoch, with what was asked before; ``changes`` are of the terms."""
     headers = HeaderChain(HOME.network, HOME.netuid, HOME.hotkey)
     for _, header in sorted(record.headers.items(), reverse=True):
         headers.add(header)
-    log = read_log(record)
-    for header in headers.oldest_first:
-        log.check_header(header)
-    log.check_report_rounds(headers.oldest_first)
+    last = max(record.headers)
     terms = Terms(
         network=HOME.network,
         netuid=HOME.netuid,
@@ -419,10 +467,17 @@ def verify_record(record: Record, epochs: Sequence[int] = (11, 12, 13), **change
         rules=RULES,
         epoch_seconds=float(TEMPO),
         rounds=TEMPO,
-        registrations={miner.public_key: Registration(uid, 1) for uid, miner in enumerate(MINERS, 1)},
+        registrations={miner.public_key: registered(uid) for uid, miner in enumerate(MINERS, 1)},
+        moment=Moment(time=time_of(TEMPO * last + TEMPO // 2), epoch=last, round=TEMPO * last + TEMPO // 2),
+        may_attest=True,
+        rng=Random(1),
     )
     before = record.sheets.get(max((epoch for epoch in record.sheets if epoch < epochs[0]), default=0))
-    verification = Verification(replace(terms, **changes), headers, log, before)
+    verification = Verification(replace(terms, **changes), headers, read_log(record), before)
+    verification.check_frame(epochs[0])
+    for epoch in sorted(epoch for epoch in record.transcripts if epoch < epochs[0] and epoch in record.headers):
+        earlier = verification.read_transcript(epoch, record.transcripts[epoch])
+        verification.take_earlier(epoch, list(map(Asking.of, earlier.entries)))
     matches = []
     for epoch in epochs:
         check = verification.open_epoch(verification.read_transcript(epoch, record.transcripts[epoch]))
@@ -430,4 +485,4 @@ def verify_record(record: Record, epochs: Sequence[int] = (11, 12, 13), **change
         check.take_evidence(record.evidence[epoch])
         matches.append(check.close(record.sheets[epoch]))
     verification.finish()
-    return matches
+    return matches, verification.remarks()

@@ -171,6 +171,28 @@ async def test_a_loss_ends_what_it_names_and_is_known_as_reported() -> None:
     assert history.reported(KEYS[0], ROOTS[4]) is None
 
 
+async def test_a_report_of_a_piece_that_is_held_often_takes_records_one_behind_the_other() -> None:
+    history = folded(await entries(SEGMENT, AGAIN, LOSS, loss(pieces=(SAME,))))
+    assert history.miners_at(4) == [KEYS[1]]
+
+
+async def test_holdings_have_numbers_in_the_order_of_the_log() -> None:
+    history = folded(await entries(SEGMENT, AGAIN, LOSS))
+    assert history.holding_count == 4
+    assert list(history.numbers_of(KEYS[0], {ROOTS[0]})) == [(ROOTS[0], 0), (ROOTS[0], 2)]
+    assert list(history.numbers_of(KEYS[0], {ROOTS[0]}, 1)) == [(ROOTS[0], 0)]
+    assert list(history.numbers_of(KEYS[0], {ROOTS[0]}, 3)) == [(ROOTS[0], 2)]
+    assert list(history.numbers_of(KEYS[0], {ROOTS[2]})) == []
+    miner, seq, piece = history.holding(3)
+    assert (miner, seq, piece.root, piece.index, piece.piece_length) == (KEYS[1], 2, ROOTS[2], 2, 100)
+
+
+async def test_the_oldest_record_of_what_a_miner_holds_now_is_known() -> None:
+    log = await entries(SEGMENT, AGAIN, LOSS)
+    assert [folded(log[:count]).first_held_seq(KEYS[0]) for count in range(4)] == [None, 1, 1, 2]
+    assert folded(log).first_held_seq(STRANGER.public_key) is None
+
+
 async def test_what_a_stranger_to_the_log_holds_is_nothing() -> None:
     history = folded(await entries(SEGMENT, Departure(hotkey=STRANGER.public_key, block=1)))
     assert len(history.inventory_at(STRANGER.public_key, 2)) == 0
@@ -185,12 +207,18 @@ def segment(**change: object) -> CommittedSegment:
     return CommittedSegment(SEGMENT.record.model_copy(update=change), SEGMENT.envelopes)
 
 
-def report(*roots: Root, signer: Identity = MINERS[0], validator: PublicKey = HOME.hotkey) -> LostReport:
-    unsigned = LostReport(miner=signer.public_key, validator=validator, roots=roots or (ROOTS[0],), time=NOW)
+def report(
+    *roots: Root, signer: Identity = MINERS[0], validator: PublicKey = HOME.hotkey, time: int = NOW
+) -> LostReport:
+    unsigned = LostReport(miner=signer.public_key, validator=validator, roots=roots or (ROOTS[0],), time=time)
     return unsigned.signed(signer, NETWORK)
 
 
 FIRST, SECOND = SEGMENT.record.holdings
+AGAIN = unsigned_segment(2, {0: KEYS[0], 2: KEYS[1]}, ROOTS[:3])
+"""The same pieces once more."""
+
+SAME = LostPiece(segment_id=AGAIN.record.segment_id, index=0, root=ROOTS[0])
 
 
 @pytest.mark.parametrize(
@@ -215,6 +243,9 @@ FIRST, SECOND = SEGMENT.record.holdings
         ([SEGMENT, loss(report=report(signer=STRANGER))], "not signed by"),
         ([SEGMENT, loss(report=report(validator=STRANGER.public_key))], "another validator"),
         ([SEGMENT, loss(report=report(ROOTS[1]))], "does not name these pieces"),
+        ([SEGMENT, loss(report=report(time=NOW - 122))], f"the lost report is of {NOW - 122}, its record of {NOW}"),
+        ([SEGMENT, loss(report=report(time=NOW + 122))], f"the lost report is of {NOW + 122}, its record of {NOW}"),
+        ([SEGMENT, LOSS, AGAIN, loss(pieces=(SAME,))], "used again: record 2 has it for the same piece"),
     ],
 )
 async def test_a_log_that_says_what_cannot_be_is_caught(

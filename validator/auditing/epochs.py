@@ -25,6 +25,7 @@ have the places 0, 1, 2, … without gaps, in the order in which they were enter
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Final
@@ -130,6 +131,11 @@ def get_header(reader: Reader, epoch: int) -> EpochHeader | None:
     return get_message(reader, HEADER + ordered(epoch), EpochHeader)
 
 
+def encoded_header(reader: Reader, epoch: int) -> bytes | None:
+    """Return the header of an epoch as it was signed."""
+    return reader.get(HEADER + ordered(epoch))
+
+
 def kept_epochs(reader: Reader) -> Epochs | None:
     """Return the first and last epoch with a header."""
     epochs = [_epoch_of(key) for key, _ in reader.scan(HEADER)]  # 160 of them
@@ -213,6 +219,11 @@ def put_sheet(txn: Transaction, sheet: ScoreSheet) -> None:
 def get_sheet(reader: Reader, epoch: int) -> ScoreSheet | None:
     """Return the sheet of an epoch that has ended."""
     return get_message(reader, SHEET + ordered(epoch), ScoreSheet)
+
+
+def encoded_sheet(reader: Reader, epoch: int) -> bytes | None:
+    """Return the sheet of an epoch as its id was taken of it."""
+    return reader.get(SHEET + ordered(epoch))
 
 
 def put_probes(txn: Transaction, epoch: int, tallies: Mapping[PublicKey, Tally]) -> None:
@@ -301,14 +312,12 @@ def put_failure(txn: Transaction, key: BatchKey, time: int, bad: int, roots: Ite
 
 def failures_of(reader: Reader, miner: PublicKey, limit: int) -> tuple[AuditFailure, ...]:
     """Return a miner's failures, the newest ``limit``, newest first."""
-    found = [AuditFailure.parse(value) for _, value in reader.scan(FAILURE + miner)]
-    return tuple(reversed(found[-limit:]))
+    return tuple(AuditFailure.parse(value) for value in reversed(_last(reader, FAILURE + miner, limit)))
 
 
 def history_of(reader: Reader, miner: PublicKey, limit: int) -> tuple[PastScore, ...]:
     """Return a miner's scores of past epochs, newest first."""
-    found = [PastScore.parse(value) for _, value in reader.scan(PAST + miner)]
-    return tuple(reversed(found[-limit:]))
+    return tuple(PastScore.parse(value) for value in reversed(_last(reader, PAST + miner, limit)))
 
 
 def put_shares(txn: Transaction, bytes_by_holder: Mapping[PublicKey, Mapping[PublicKey, int]]) -> None:
@@ -361,6 +370,11 @@ def _older_of_miners(reader: Reader, table: bytes, before_epoch: int) -> Iterato
         miner = found[0][: len(table) + ID_BYTES]
         yield from _older(reader, miner, before_epoch)
         after = miner + b"\xff" * 13  # behind every epoch and number
+
+
+def _last(reader: Reader, prefix: bytes, limit: int) -> deque[bytes]:
+    """Return the last values below a prefix; only these are worth parsing."""
+    return deque((value for _, value in reader.scan(prefix)), maxlen=limit)
 
 
 def _owed_key(key: BatchKey) -> bytes:

@@ -1,7 +1,7 @@
 """What anyone can read of a validator's audits, and what miners tell it (PROTOCOL §5.1, §5.5, §5.6).
 
-Everything is answered from the database. Long answers (log pages, transcripts, evidence) are made in threads, a few at
-a time, for anybody may ask for them.
+Everything is answered from the database, mostly as it is stored. Anybody may ask: answers are made in threads, a few at
+a time, and on their way out they are bounded and shared out by address (hippy.transport.outbox).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -18,25 +18,41 @@ from hippy.clock import Clock
 from hippy.errors import AuthError, NotFoundError, ProtocolError, RateLimitedError
 from hippy.ids import PublicKey, id_from_hex
 from hippy.kv import Database, Reader
-from hippy.proofs.transcript import TranscriptScope, join_transcript
+from hippy.proofs.transcript import TRANSCRIPT_BYTES_MAX, TranscriptScope, join_transcript
+from hippy.transport.outbox import Outbox
 from hippy.transport.server import Guard, Route, message_response, read_body
+from hippy.transport.turns import Turns
 from hippy.validator.auditing import epochs
 from hippy.validator.auditing.auditor import Auditor
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.explain import report
+from hippy.validator.holdings import holdings_of
 from hippy.validator.log import Home, encode_page
 from hippy.validator.losses import check_report, record_loss
 from hippy.wire.audit import LostAnswer, LostReport
-from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
-from hippy.wire.score import FAILURES_MAX, HISTORY_MAX, MinerReport
+from hippy.wire.canonical import MESSAGE_BYTES_MAX
+from hippy.wire.log import LOG_PAGE_BYTES_MAX
+from hippy.wire.score import FAILURES_MAX, HISTORY_MAX, REPORT_BYTES_MAX, SHEET_BYTES_MAX
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 EVIDENCE_PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 LONG_ANSWERS_MAX: Final = 4
+"""Made at once, in threads."""
+
 LONG_ANSWERS_WAITING_MAX: Final = 64
+WAIT_SECONDS: Final = 5.0
+OUTBOX_BYTES_MAX: Final = 4 * TRANSCRIPT_BYTES_MAX
+"""Answers on their way out; one address has a quarter, which holds the longest."""
+
+REPORT_PAUSE_SECONDS: Final = 0.1
+"""Between two lost reports of one miner: each is a signature to check and a turn of the database's only writer."""
+
+JSON: Final = "application/json"
+BINARY: Final = "application/octet-stream"
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
-T = TypeVar("T")
-M = TypeVar("M", bound=Message)
 
 
 class AuditRoutes:
@@ -59,8 +75,13 @@ class AuditRoutes:
         self._auditor = auditor
         self._guard = guard
         self._clock = clock
-        self._slots = asyncio.Semaphore(LONG_ANSWERS_MAX)
-        self._waiting = 0
+        self._outbox = Outbox(
+            OUTBOX_BYTES_MAX, "long answers", waiting_max=LONG_ANSWERS_WAITING_MAX, wait_seconds=WAIT_SECONDS
+        )
+        self._turns = Turns(
+            LONG_ANSWERS_MAX, "long answers", waiting_max=LONG_ANSWERS_WAITING_MAX, wait_seconds=WAIT_SECONDS
+        )
+        self._reported: dict[PublicKey, float] = {}
 
     def routes(self) -> list[Route]:
         """Return the routes to serve."""
@@ -77,7 +98,7 @@ class AuditRoutes:
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         after_seq = _after(request, missing=0)
-        return _json(await self._long(lambda reader: encode_page(reader, after_seq)))
+        return await self._long(request, lambda reader: encode_page(reader, after_seq), LOG_PAGE_BYTES_MAX, JSON)
 
     async def _epochs(self, _: web.Request) -> web.StreamResponse:
         kept = await self._database.read(epochs.kept_epochs)
@@ -87,14 +108,14 @@ class AuditRoutes:
 
     async def _header(self, request: web.Request) -> web.StreamResponse:
         epoch = _epoch(request)
-        return message_response(
-            await self._database.read(lambda reader: _known(epochs.get_header(reader, epoch), epoch))
+        return await self._long(
+            request, lambda reader: _known(epochs.encoded_header(reader, epoch), epoch), MESSAGE_BYTES_MAX, JSON
         )
 
     async def _sheet(self, request: web.Request) -> web.StreamResponse:
         epoch = _epoch(request)
-        return message_response(
-            await self._database.read(lambda reader: _known(epochs.get_sheet(reader, epoch), epoch))
+        return await self._long(
+            request, lambda reader: _known(epochs.encoded_sheet(reader, epoch), epoch), SHEET_BYTES_MAX, JSON
         )
 
     async def _transcript(self, request: web.Request) -> web.StreamResponse:
@@ -105,7 +126,7 @@ class AuditRoutes:
             _check_ended(reader, epoch)
             return join_transcript(scope, list(epochs.encoded_entries(reader, epoch)))
 
-        return _binary(await self._long(work))
+        return await self._long(request, work, TRANSCRIPT_BYTES_MAX, BINARY)
 
     async def _evidence(self, request: web.Request) -> web.StreamResponse:
         epoch, after = _epoch(request), _after(request, missing=-1)
@@ -114,13 +135,13 @@ class AuditRoutes:
             _check_ended(reader, epoch)
             return epochs.evidence_page(reader, epoch, after + 1, EVIDENCE_PAGE_BYTES_MAX)
 
-        return _binary(await self._long(work))
+        return await self._long(request, work, EVIDENCE_PAGE_BYTES_MAX, BINARY)
 
     async def _miner(self, request: web.Request) -> web.StreamResponse:
         hotkey = PublicKey(id_from_hex(request.match_info["hotkey"]))
         now, state, owed = int(self._clock.now()), self._directory.state(hotkey), self._auditor.owed_by(hotkey)
 
-        def work(reader: Reader) -> MinerReport:
+        def work(reader: Reader) -> bytes:
             header = epochs.newest_header(reader)
             ended = None if header is None else header.prev_epoch
             return report(
@@ -133,9 +154,9 @@ class AuditRoutes:
                 history=epochs.history_of(reader, hotkey, HISTORY_MAX),
                 failures=epochs.failures_of(reader, hotkey, FAILURES_MAX),
                 accounts=epochs.shares_of(reader, hotkey),
-            )
+            ).encode()
 
-        return message_response(await self._long(work))
+        return await self._long(request, work, REPORT_BYTES_MAX, JSON)
 
     async def _lost(self, request: web.Request) -> web.StreamResponse:
         """Record what a miner says it lost, as of the newest beacon round that anybody can know of."""
@@ -147,7 +168,10 @@ class AuditRoutes:
         if told.miner != sender:
             raise AuthError("the report is about another miner than the one that sent it")
         now = self._clock.now()
+        self._check_rate(sender, now)
         await asyncio.to_thread(check_report, told, self._home, now)
+        if not await self._database.read(lambda reader: _holds_any(reader, told)):  # the writer is for what changes
+            return message_response(LostAnswer(recorded=0))
         newest = await self._chain.beacon_round()
         recorded = await self._database.transact(
             lambda txn: record_loss(
@@ -163,19 +187,29 @@ class AuditRoutes:
         )
         return message_response(LostAnswer(recorded=recorded))
 
-    async def _long(self, work: Callable[[Reader], T]) -> T:
-        """Read something long, when it is its turn.
+    async def _long(
+        self, request: web.Request, work: Callable[[Reader], bytes], bytes_max: int, content_type: str
+    ) -> web.StreamResponse:
+        """Answer with something from the database that has up to ``bytes_max`` bytes, when it is its turn.
 
         Raises RateLimitedError when too many wait.
         """
-        if self._waiting >= LONG_ANSWERS_WAITING_MAX:
-            raise RateLimitedError("too many long answers at once", hint="try again in a moment")
-        self._waiting += 1
-        try:
-            async with self._slots:
-                return await self._database.read(work)
-        finally:
-            self._waiting -= 1
+        async with self._outbox.place(request.remote, bytes_max) as place:
+            async with self._turns.turn(waited_seconds=place.waited_seconds):
+                buffers: list[Buffer] = [await self._database.read(work)]
+            return await place.send(request, buffers, content_type=content_type)
+
+    def _check_rate(self, miner: PublicKey, now: float) -> None:
+        """Take note of a report; raises RateLimitedError for one too soon after another."""
+        registered = {neuron.hotkey for neuron in self._directory.metagraph.neurons}
+        self._reported = {hotkey: at for hotkey, at in self._reported.items() if hotkey in registered}
+        if now < self._reported.get(miner, float("-inf")) + REPORT_PAUSE_SECONDS:
+            raise RateLimitedError("one lost report after the other, please", hint="try again in a moment")
+        self._reported[miner] = now
+
+
+def _holds_any(reader: Reader, told: LostReport) -> bool:
+    return any(holdings_of(reader, told.miner, root) for root in told.roots)
 
 
 def _check_ended(reader: Reader, epoch: int) -> None:
@@ -185,10 +219,10 @@ def _check_ended(reader: Reader, epoch: int) -> None:
         raise _unknown(epoch)
 
 
-def _known(message: M | None, epoch: int) -> M:
-    if message is None:
+def _known(stored: bytes | None, epoch: int) -> bytes:
+    if stored is None:
         raise _unknown(epoch)
-    return message
+    return stored
 
 
 def _unknown(epoch: int) -> NotFoundError:
@@ -211,11 +245,3 @@ def _number(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ProtocolError(f"not a number: {text[:16]!r}")
     return int(text)
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
-
-
-def _binary(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/octet-stream")

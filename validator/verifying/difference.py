@@ -1,4 +1,7 @@
-"""What is raised where a validator's published record is not what everybody computes (PROTOCOL §6, Verifying).
+"""What is said where a validator's published record is not what everybody computes (PROTOCOL §6, Verifying).
+
+A :class:`Difference` is raised: the validator is at fault. A :class:`Remark` is told: nothing that was computed is
+wrong, but whoever relies on this validator should know.
 
 Example::
 
@@ -6,6 +9,8 @@ Example::
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
@@ -27,10 +32,31 @@ class Difference(Exception):  # noqa: N818 - an answer, not an error: the valida
         self.batch = batch
 
     def __str__(self) -> str:
-        places = (
-            None if self.epoch is None else f"epoch {self.epoch}",
-            None if self.miner is None else f"miner {ss58_encode(self.miner)}",
-            None if self.batch is None else f"batch {self.batch}",
-        )
-        where = ", ".join(place for place in places if place is not None)
-        return f"{where}: {self.what}" if where else self.what
+        return _placed(self.what, self.epoch, self.miner, self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to know of a record, though nothing that was computed is wrong by it."""
+
+    what: str
+    epoch: int | None = None
+    miner: PublicKey | None = None
+
+    def __str__(self) -> str:
+        return _placed(self.what, self.epoch, self.miner, None)
+
+
+def before_the_range(difference: Difference) -> Remark:
+    """Return what is said of a difference in an epoch before those that were to be checked."""
+    return Remark(f"before the epochs checked: {difference.what}", epoch=difference.epoch, miner=difference.miner)
+
+
+def _placed(what: str, epoch: int | None, miner: PublicKey | None, batch: int | None) -> str:
+    places = (
+        None if epoch is None else f"epoch {epoch}",
+        None if miner is None else f"miner {ss58_encode(miner)}",
+        None if batch is None else f"batch {batch}",
+    )
+    where = ", ".join(place for place in places if place is not None)
+    return f"{where}: {what}" if where else what

@@ -1,14 +1,16 @@
 """Everything a validator publishes, computed again by a stranger (PROTOCOL §6, Verifying). Pure.
 
-Owns the order of the checks; each is a module of its own: headers.py, log.py, schedule.py, entries.py,
-order.py, losses.py, sheet.py. Who fetches is hippy.validator.verifying.record.
+Owns the order of the checks; each is a module of its own: headers.py, timing.py, log.py, schedule.py, entries.py,
+order.py, losses.py, receipts.py, sheet.py. Who fetches is hippy.validator.verifying.record.
 
-What is not checked because nobody can, and is told as testimony: silence, absence, what was never asked; sums of
-probes; that leaf bytes were there.
+What is not checked because nobody can, and is told as testimony (testimony.py): silence, absence, what was never asked;
+sums of probes; pay classes; that leaf bytes were there.
 
 Example::
 
     verification = Verification(terms, headers, log, before=sheet_of_the_epoch_before)
+    verification.check_frame(epochs[0])                     # again whenever headers were added
+    verification.take_earlier(epoch_before, askings)        # of epochs before those, oldest first
     for epoch in epochs:                                    # a run without holes, oldest first
         check = verification.open_epoch(verification.read_transcript(epoch, transcript_file))
         check.begin({each: await beacon(each) for each in check.rounds})
@@ -19,25 +21,27 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hippy.errors import IntegrityError, ProtocolError
-from hippy.ids import NetworkId, PublicKey
+from hippy.ids import PublicKey
 from hippy.proofs.transcript import Transcript, TranscriptScope, check_transcript, parse_transcript
 from hippy.proofs.transcript_entry import Outcome, TranscriptEntry
 from hippy.validator.audit.counting import leaves_by_miner
-from hippy.validator.audit.rules import AuditRules
 from hippy.validator.audit.schedule import BatchKey
 from hippy.validator.scoring import Leaves, score_rules_for
-from hippy.validator.verifying.difference import Difference
+from hippy.validator.verifying.difference import Difference, Remark, before_the_range
 from hippy.validator.verifying.entries import EntryCheck
 from hippy.validator.verifying.headers import HeaderChain, log_head
 from hippy.validator.verifying.log import LogReading
-from hippy.validator.verifying.losses import Failed, check_losses, check_lost
-from hippy.validator.verifying.order import Order
+from hippy.validator.verifying.losses import Failed, check_losses, check_lost, failed_roots, false_departures
+from hippy.validator.verifying.order import Asking, Order
+from hippy.validator.verifying.receipts import ReceiptCheck
 from hippy.validator.verifying.schedule import check_owed, check_schedule, expected_batches
-from hippy.validator.verifying.sheet import Registration, SheetBasis, check_sheet, other_rules
+from hippy.validator.verifying.sheet import SheetBasis, check_sheet, other_rules
+from hippy.validator.verifying.terms import EpochMatch, Terms
+from hippy.validator.verifying.testimony import Testimony
+from hippy.validator.verifying.timing import check_timing
 from hippy.wire.score import ScoreSheet
 
 SLACK_EPOCHS = 3
@@ -46,53 +50,8 @@ SLACK_EPOCHS = 3
 ROUNDS_FACTOR = 4
 """How far an epoch's rounds may be from what the chain says now, where its tempo was changed."""
 
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Whose record is checked, and what the chain says of it.
-
-    ``epoch_seconds`` and ``rounds`` are those of an epoch now, ``registrations`` the miners registered now.
-    """
-
-    network: NetworkId
-    netuid: int
-    validator: PublicKey
-    rules: AuditRules
-    epoch_seconds: float
-    rounds: int
-    registrations: Mapping[PublicKey, Registration]
-
-
-@dataclass(frozen=True, slots=True)
-class EpochMatch:
-    """What was found right in an epoch, and how much of it is the validator's word.
-
-    ``entries`` of the transcript are ``answered``, or testimony: ``silent``, ``offline``, ``unknown`` (asked, nothing
-    counted), ``never_asked``, ``failed_unanswered``. ``left_out`` miners have no row because they are not registered;
-    ``rules`` says which constants of the sheet are not the protocol's.
-    """
-
-    epoch: int
-    miners: int
-    batches: int
-    entries: int
-    answered: int
-    verdicts: int
-    leaves_ok: int
-    leaves_bad: int
-    voids: int
-    silent: int
-    offline: int
-    unknown: int
-    never_asked: int
-    failed_unanswered: int
-    left_out: int
-    rules: str | None
-
-    @property
-    def testimony_ppm(self) -> int:
-        """The share of entries that rest on the validator's word."""
-        return 1_000_000 * (self.entries - self.answered) // self.entries if self.entries else 0
+PAUSED_SHARE = 0.1
+"""Of the epochs: who sleeps through more of them, and often, is told of."""
 
 
 class Verification:
@@ -106,7 +65,48 @@ class Verification:
         self.sheet = before
         """The sheet of the last epoch that was closed."""
 
+        self.testimony = Testimony()
+        self._frame: list[Remark] = []
+        self._earlier: list[Remark] = []
         self._order: Order | None = None
+        self._receipts = ReceiptCheck(log.history, log.receipts, terms.network, terms.rng)
+
+    def check_frame(self, first: int) -> None:
+        """Check the headers against chain and log, and the log's departures against the chain.
+
+        Raises Difference for epochs from ``first`` on; what is wrong with those before becomes a remark.
+        """
+        terms, headers, log = self.terms, self.headers.oldest_first, self.log
+        for header in headers:
+            log.check_header(header)
+        log.check_report_rounds(headers)
+        self._frame.clear()
+        place = next(place for place, header in enumerate(headers) if header.epoch >= first)
+        log.check_times(headers[place:])
+        self._allow(first, lambda: log.check_times(headers[: place + 1], to_end=False))
+        if terms.moment is not None:
+            self._allow(first, self._check_timing)
+        registered = terms.registrations.items()
+        certain = {miner: each.certain_time for miner, each in registered if each.certain_time is not None}
+        for difference in false_departures(headers, log, certain):
+            self._meet(first, difference)
+
+    def _check_timing(self) -> None:
+        terms, headers = self.terms, self.headers.oldest_first
+        assert terms.moment is not None
+        self._frame += check_timing(headers, terms.moment, epoch_seconds=terms.epoch_seconds, rounds=terms.rounds)
+
+    def _allow(self, first: int, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except Difference as difference:
+            self._meet(first, difference)
+
+    def _meet(self, first: int, difference: Difference) -> None:
+        """Raise a difference of ``first`` or later, and remember an earlier one."""
+        if difference.epoch is None or difference.epoch >= first:
+            raise difference
+        self._frame.append(before_the_range(difference))
 
     def read_transcript(self, epoch: int, raw: bytes) -> Transcript:
         """Return the transcript of an epoch.
@@ -137,18 +137,59 @@ class Verification:
             raise Difference(what, epoch=epoch)
         expected = expected_batches(header, self.headers.secret(epoch), self.log, self.sheet, self.terms.rules)
         check_schedule(epoch, expected, transcript.entries)
-        if self._order is None:
-            self._order = Order(self.terms.rules, epoch)
         for entry in transcript.entries:
             self._check_batch(entry, epoch)
-            self._order.take(entry, epoch, self.headers.header(entry.epoch).time)
+            self.testimony.take(entry)
+        self.take_order(epoch, map(Asking.of, transcript.entries))
         return EpochCheck(self, transcript, expected)
+
+    def take_earlier(self, epoch: int, askings: Sequence[Asking]) -> None:
+        """Take those of an epoch before the ones that are checked: what is wrong among them becomes a remark."""
+        try:
+            self.take_order(epoch, askings)
+        except Difference as difference:
+            self._earlier.append(before_the_range(difference))
+            self._order = None  # begins again with the next epoch
+
+    def take_order(self, epoch: int, askings: Iterable[Asking]) -> None:
+        """Take the askings of an epoch's transcript, in order. Raises Difference."""
+        if self._order is None:
+            self._order = Order(self.terms.rules, epoch, self.terms.epoch_seconds)
+        header, after = self.headers.header(epoch), self.headers.after(epoch)
+        for asking in askings:
+            # A header that nobody has any more: then its time excuses everything.
+            began = self.headers.header(asking.epoch).time if asking.epoch in self.headers else 0
+            self._order.take(asking, header, after, began)
 
     def close_epoch(self, epoch: int, sheet: ScoreSheet, failed: Failed) -> None:
         """Take the sheet of an epoch that was checked, and check what it cost in pieces. Raises Difference."""
+        for miner, by_epoch in failed_roots(failed, "failed", "unanswered").items():
+            for batch_epoch, roots in by_epoch.items():
+                seq = log_head(self.headers.header(batch_epoch)).seq
+                self._receipts.check_failed(batch_epoch, miner, roots, seq)
+        self._receipts.check_some(epoch)
         check_lost(epoch, failed, self.headers, self.log)
-        check_losses(epoch, failed, self.headers, self.log)
+        check_losses(epoch, failed, self.headers, self.log, may_attest=self.terms.may_attest)
         self.sheet = sheet
+
+    def remarks(self) -> list[Remark]:
+        """Return what is to be known of the epochs that were checked, though nothing in them is wrong."""
+        found = [*self._frame, *self._earlier, *self._pauses()]
+        if self.sheet is not None:
+            rules = other_rules(self.sheet, score_rules_for(self.terms.rules))
+            if rules is not None:
+                found.append(Remark(f"its scores have rules of their own: {rules}", epoch=self.sheet.epoch))
+            weights = {score.hotkey: score.weight for score in self.sheet.miners}
+            found += self.testimony.remarks(weights)
+        return found
+
+    def _pauses(self) -> list[Remark]:
+        """Tell of epochs in which nothing was asked, where they are no exception."""
+        later = [header for header in self.headers.oldest_first if header.prev_epoch is not None]
+        idle = sum(not header.is_committed for header in later)
+        if idle <= 1 or idle <= PAUSED_SHARE * len(later):
+            return []
+        return [Remark(f"in {idle} of the newest {len(later)} epochs nothing was asked: it had slept before them")]
 
     def finish(self) -> None:
         """Check what goes beyond single epochs: batches owed too long.
@@ -175,6 +216,8 @@ class Verification:
 
     def _last_asked(self, key: BatchKey) -> int | None:
         """Return until when a batch was asked first, None where its miner left or the validator slept since."""
+        if key.epoch not in self.headers:
+            return None
         departed_seq, registration = self.log.departed.get(key.miner, 0), self.terms.registrations.get(key.miner)
         if departed_seq > log_head(self.headers.header(key.epoch)).seq or self.headers.has_gap_since(key.epoch):
             return None
@@ -259,6 +302,8 @@ class EpochCheck:
             held={miner: history.bytes_at(miner, seq) for miner in history.miners_at(seq)},
             registrations=terms.registrations,
             checks_age=verification.headers.header(self.epoch).rounds == terms.rounds,
+            is_newest=after is verification.headers.newest,
+            audit_rules=terms.rules,
         )
         verification.close_epoch(self.epoch, sheet, self._entries.failed)
         left_out = check_sheet(sheet, basis)

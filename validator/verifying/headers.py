@@ -67,6 +67,10 @@ class HeaderChain:
         """Return the header of an epoch that is in the chain."""
         return self._newest_first[self._places[epoch]]
 
+    def upto(self, epoch: int) -> list[EpochHeader]:
+        """Return the headers of this epoch and older ones, newest first."""
+        return self._newest_first[self._places[epoch] :]
+
     def after(self, epoch: int) -> EpochHeader:
         """Return the header that closed an epoch, which is in the chain and not the newest."""
         place = self._places[epoch]

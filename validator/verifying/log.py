@@ -1,7 +1,7 @@
 """A validator's log as a stranger reads it: page by page, chained, and held against its headers (PROTOCOL §5.1).
 
 Owns the reading and what later checks ask of the log besides hippy.validator.history: ids of records, losses,
-departures. Keeps 32 bytes per record, whatever is in it.
+departures, times, receipts. Keeps 40 bytes per record, whatever is in it, and a receipt per holding in a file.
 
 Example::
 
@@ -17,7 +17,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from operator import attrgetter
 
 from hippy.errors import AuthError, IntegrityError, ProtocolError
@@ -26,8 +26,13 @@ from hippy.validator.history import History
 from hippy.validator.log import BEGINNING, TERM, verify_chain, verify_head
 from hippy.validator.verifying.difference import Difference
 from hippy.validator.verifying.headers import log_head
+from hippy.validator.verifying.receipts import Receipts
 from hippy.wire.audit import EpochHeader
 from hippy.wire.log import LogEntry, LogHead, LogPage, Loss, LossReason
+
+RECORD_SECONDS = 20
+"""By how much the times of a record and of a header may contradict their order: a request's time is taken when it
+comes, and a busy validator writes some seconds later."""
 
 ROUNDS_BEHIND_MAX = 8
 """By how many beacon rounds a node's view of the chain may go back when it asks another endpoint: two blocks."""
@@ -45,6 +50,16 @@ class FoundLoss:
     roots: frozenset[Root]
 
 
+@dataclass(frozen=True, slots=True)
+class FoundDeparture:
+    """A departure at ``time``, as its record says it, and when the oldest piece that it ended was committed."""
+
+    seq: int
+    miner: PublicKey
+    time: int
+    oldest_time: int | None
+
+
 class LogReading:
     """What was read of the log of ``home``, from its first record on."""
 
@@ -55,11 +70,15 @@ class LogReading:
         self._ids = bytearray()
         self._report_seqs = array("Q")
         self._report_rounds = array("Q")
+        self._times = array("Q")
         self.history = History(network)
+        self.receipts = Receipts()
         self._losses: list[FoundLoss] = []
 
         self.departed: dict[PublicKey, int] = {}
         """The record of the last departure of each miner that departed."""
+
+        self.departures: list[FoundDeparture] = []
 
     @property
     def seq(self) -> int:
@@ -112,6 +131,39 @@ class LogReading:
                         epoch=header.epoch,
                     )
 
+    def check_times(self, headers: Sequence[EpochHeader], *, to_end: bool = True) -> None:
+        """Check that each header names the log as it was at the header's time, by the times of the records.
+
+        Raises Difference for a header that leaves out records before it, or names one that came after. ``headers`` are
+        in order; records behind the last are looked at unless ``to_end`` is False.
+        """
+        low = log_head(headers[0]).seq if headers else 0
+        for header, after in zip_longest(headers, headers[1:]):
+            if after is None and not to_end:
+                return
+            high = self.seq if after is None else log_head(after).seq
+            for seq in range(low + 1, high + 1):
+                time = self._times[seq - 1]
+                if time < header.time - RECORD_SECONDS:
+                    raise Difference(
+                        f"record {seq} of the log is of {time}, before the header of {header.time}, "
+                        f"which names record {low} as the newest",
+                        epoch=header.epoch,
+                    )
+                if after is not None and time > after.time + RECORD_SECONDS:
+                    raise Difference(
+                        f"the header is of {after.time}, but names the log up to a record of {time}", epoch=after.epoch
+                    )
+            low = high
+
+    def time_of(self, seq: int) -> int:
+        """Return the time that a record says."""
+        return self._times[seq - 1]
+
+    def close(self) -> None:
+        """Let go of the file of receipts."""
+        self.receipts.close()
+
     def losses_between(self, after_seq: int, last_seq: int) -> list[FoundLoss]:
         """Return the losses of these records that are not the miner's own word."""
         first = bisect_right(self._losses, after_seq, key=attrgetter("seq"))
@@ -121,14 +173,21 @@ class LogReading:
         record = entry.record
         if (record.home, record.term) != (self._home, TERM):
             raise Difference(f"record {record.seq} of the log is another log's")
+        departing = None if entry.departure is None else entry.departure.hotkey
+        oldest_seq = None if departing is None else self.history.first_held_seq(departing)
         try:
             self._at = verify_chain((entry,), self._network, after=self._at)
             self.history.apply(entry)
         except (IntegrityError, AuthError, ProtocolError) as error:
             raise Difference(f"the log does not hold: {error.message}") from None
         self._ids += self._at.head
-        if entry.departure is not None:
-            self.departed[entry.departure.hotkey] = record.seq
+        self._times.append(record.time)
+        for holding in entry.segment.holdings if entry.segment is not None else ():
+            self.receipts.add(holding)
+        if departing is not None:
+            self.departed[departing] = record.seq
+            oldest_time = None if oldest_seq is None else self.time_of(oldest_seq)
+            self.departures.append(FoundDeparture(record.seq, departing, record.time, oldest_time))
         if entry.loss is not None:
             self._note(entry.loss, record.seq)
 

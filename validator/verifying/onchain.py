@@ -23,6 +23,10 @@ from hippy.wire.score import ScoreSheet
 WEIGHT_MAX: Final = 65_535
 """The largest weight of a chain; the others are parts of it."""
 
+LATE_SHEETS_MAX: Final = 2
+"""How many sheets may be newer than the weights: the newest is not set yet, and a chain that hides weights for an epoch
+reveals those of the one before it."""
+
 
 def matching_sheet(
     sheets: Sequence[ScoreSheet], found: Mapping[int, float], metagraph: Metagraph, validator: PublicKey
@@ -30,13 +34,19 @@ def matching_sheet(
     """Return the epoch of the newest sheet whose weights are ``found``, None where these sheets cannot tell.
 
     ``sheets`` are in order. A sheet without weights sets none, and the newest ones may not be set yet; so it takes two
-    with weights to miss them on chain. Raises Difference when they are those of no sheet.
+    with weights to miss them on chain. Raises Difference when they are those of no sheet, or of one that is followed by
+    more than LATE_SHEETS_MAX with other weights.
     """
     rewarding = [sheet for sheet in sheets if _by_sheet(sheet, validator)]
-    for sheet in reversed(rewarding):
+    for newer, sheet in enumerate(reversed(rewarding)):
         # A uid may have passed to another hotkey between the sheet and the setting, or since.
         for expected in (_by_sheet(sheet, validator), weights_of(sheet.miners, metagraph, validator)):
             if _furthest(expected, found) is None:
+                if newer > LATE_SHEETS_MAX:
+                    raise Difference(
+                        f"the weights on chain are those of this epoch, and {newer} sheets with other weights followed",
+                        epoch=sheet.epoch,
+                    )
                 return sheet.epoch
     if len(rewarding) < 2:
         return None

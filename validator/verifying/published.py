@@ -11,11 +11,12 @@ Example::
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from struct import Struct
 from typing import Final, TypeVar
 
-from hippy.errors import NotFoundError, ProtocolError
+from hippy.errors import NotFoundError, ProtocolError, TooLargeError
 from hippy.proofs.transcript import TRANSCRIPT_BYTES_MAX
 from hippy.transport.client import Call, Http, Peer
 from hippy.wire.audit import EpochHeader, Epochs
@@ -26,6 +27,12 @@ from hippy.wire.score import SHEET_BYTES_MAX, ScoreSheet
 EVIDENCE_PAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 EVIDENCE_BYTES_MAX: Final = 32 + 64 * (1 + 2 + 32 + 1 + 32 * 32)
 """Of one entry: 64 leaves with 32 siblings each (PROTOCOL §5.3)."""
+
+LOG_RECORDS_MAX: Final = 4_000_000
+"""Records of a log that are read at all: 160 MB for ids and times, and what they say of holdings."""
+
+LOG_BYTES_MAX: Final = 16 * 1024**3
+"""A million holdings have 0.4 GB."""
 
 _LENGTH: Final = Struct("<I")
 M = TypeVar("M", bound=Message)
@@ -82,20 +89,28 @@ class Published:
             yield items
 
     async def log(self, last_seq: int) -> AsyncIterator[LogPage]:
-        """Yield the pages of the log up to record ``last_seq``; the last may go beyond.
+        """Yield the pages of the log up to record ``last_seq``, and one with what is behind it, if anything is.
 
-        Raises ProtocolError for a page that does not go on where the one before ended.
+        Raises ProtocolError for a page that does not go on where the one before ended, TooLargeError for a log of more
+        records or bytes than anybody reads.
         """
-        seq = 0
-        while seq < last_seq:
-            after = f"?after={seq}" if seq else ""
-            page = await self._message(f"/v1/log{after}", LogPage, LOG_PAGE_BYTES_MAX)
-            if not page.entries:
+        if last_seq > LOG_RECORDS_MAX:
+            raise TooLargeError(f"the log of {self._peer} has {last_seq} records, more than {LOG_RECORDS_MAX}")
+        seq, size = 0, 0
+        while seq <= last_seq:
+            raw = await self._bytes(f"/v1/log?after={seq}" if seq else "/v1/log", LOG_PAGE_BYTES_MAX)
+            size += len(raw)
+            if size > LOG_BYTES_MAX:
+                raise TooLargeError(f"the log of {self._peer} has more than {LOG_BYTES_MAX} bytes at record {seq}")
+            page = await asyncio.to_thread(LogPage.parse, raw, limit=LOG_PAGE_BYTES_MAX)
+            if not page.entries and seq < last_seq:
                 raise ProtocolError(f"{self._peer} gave {seq} records of its log, which has at least {last_seq}")
             if [entry.record.seq for entry in page.entries] != list(range(seq + 1, seq + 1 + len(page.entries))):
                 raise ProtocolError(f"{self._peer} gave other records of its log than those behind record {seq}")
             seq += len(page.entries)
             yield page
+            if page.head is not None or not page.entries:
+                break
 
     async def _message(self, target: str, kind: type[M], limit: int) -> M:
         return kind.parse(await self._bytes(target, limit), limit=limit)

@@ -1,7 +1,7 @@
 """A score sheet computed again from what it must rest on (PROTOCOL §6). Pure.
 
 Bytes come from the log, leaves from the transcript, memory from the sheet before; sums of probes and ages are as the
-sheet says them, and all arithmetic is done again.
+sheet says them, within what can be, and all arithmetic is done again.
 
 Example::
 
@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from hippy.errors import ProtocolError
+from hippy.identity import ss58_encode
 from hippy.ids import ZERO_ID, NetworkId, PublicKey
+from hippy.validator.audit.rules import AuditRules
 from hippy.validator.held import HeldBytes
 from hippy.validator.scoring import Evidence, Leaves, Tally, next_score
 from hippy.validator.verifying.difference import Difference
@@ -25,12 +28,24 @@ AGE_EPOCHS: Final = 2
 """By how much an age may be off: epochs are counted in blocks, and headers are made some time after an epoch began."""
 
 
+PROBES_FACTOR: Final = 4
+"""By how much there may be more probes than the protocol's mean number: they come at random, epochs may be long."""
+
+PIECES_PER_READ: Final = 8
+"""Pieces read at once from a miner that has to be fast, each of which counts (PROTOCOL §5.5)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A miner as the chain shows it now: registered in all of ``since_epoch`` and later, under this uid."""
+    """A miner as the chain shows it now: registered in all of ``since_epoch`` and later, under this uid and coldkey.
+
+    ``certain_time`` is Unix seconds from which on everybody knows of this registration, None where that cannot be told.
+    """
 
     uid: int
     since_epoch: int
+    coldkey: PublicKey | None = None
+    certain_time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,8 @@ class SheetBasis:
 
     ``made_epoch`` is that of the next header, with which the sheet is made; epochs may lie between. ``held`` is as of
     its head, for every miner that holds anything; ``registrations`` of the miners registered now; ``checks_age``
-    unless the length of an epoch changed since.
+    unless the length of an epoch changed since. ``is_newest``: coldkeys can be exchanged, and the chain shows only
+    those of now. ``audit_rules`` say how many probes there are in an epoch.
     """
 
     network: NetworkId
@@ -52,6 +68,8 @@ class SheetBasis:
     held: Mapping[PublicKey, HeldBytes]
     registrations: Mapping[PublicKey, Registration]
     checks_age: bool
+    is_newest: bool
+    audit_rules: AuditRules
 
 
 def check_sheet(sheet: ScoreSheet, basis: SheetBasis) -> tuple[PublicKey, ...]:
@@ -60,6 +78,7 @@ def check_sheet(sheet: ScoreSheet, basis: SheetBasis) -> tuple[PublicKey, ...]:
     Raises Difference naming the first number that is not what was expected.
     """
     _check_frame(sheet, basis)
+    _check_rules(sheet, basis)
     before = {score.hotkey: score for score in basis.before.miners} if basis.before is not None else {}
     members = before.keys() | basis.leaves.keys() | basis.held.keys()
     for score in sheet.miners:
@@ -94,35 +113,61 @@ def _check_frame(sheet: ScoreSheet, basis: SheetBasis) -> None:
         raise Difference("the sheet's rows are not in the order of their hotkeys, one for each", epoch=basis.epoch)
 
 
+def _check_rules(sheet: ScoreSheet, basis: SheetBasis) -> None:
+    """Raises Difference when the constants are others than in the sheet before."""
+    if basis.before is None:
+        return
+    changed = other_rules(sheet, basis.before.rules)
+    if changed is not None:
+        what = f"the sheet has other rules than that of epoch {basis.before.epoch}: {changed}"
+        raise Difference(what, epoch=basis.epoch)
+
+
 def _check_row(score: MinerScore, before: MinerScore | None, rules: ScoreRules, basis: SheetBasis) -> None:
     _check_stated(score, basis)
-    held = basis.held.get(score.hotkey)
-    expected = next_score(
-        before,
-        Evidence(
-            hotkey=score.hotkey,
-            coldkey=score.coldkey,
-            uid=score.uid,
-            paid_bytes=held.paid_bytes if held is not None else 0,
-            unpaid_bytes=held.unpaid_bytes if held is not None else 0,
-            leaves=basis.leaves.get(score.hotkey, Leaves()),
-            tally=Tally(
-                score.live_ok,
-                score.live_total,
-                score.reads_ok,
-                score.reads_total,
-                score.read_bytes,
-                score.read_microseconds,
-            ),
-            age_epochs=score.age_epochs,
-        ),
-        rules,
-        epoch=basis.epoch,
-    )
+    _check_probes(score, rules, basis)
+    try:
+        expected = next_score(before, _evidence(score, basis), rules, epoch=basis.epoch)
+    except ProtocolError as error:
+        raise _wrong(basis, score.hotkey, f"no score follows from the sheet before: {error.message}") from None
     for name in MinerScore.model_fields:
         wanted, found = getattr(expected, name), getattr(score, name)
         if wanted != found:
             raise _wrong(basis, score.hotkey, f"{name} {wanted} was expected, {found} was found")
+
+
+def _evidence(score: MinerScore, basis: SheetBasis) -> Evidence:
+    held = basis.held.get(score.hotkey)
+    return Evidence(
+        hotkey=score.hotkey,
+        coldkey=score.coldkey,
+        uid=score.uid,
+        paid_bytes=held.paid_bytes if held is not None else 0,
+        unpaid_bytes=held.unpaid_bytes if held is not None else 0,
+        leaves=basis.leaves.get(score.hotkey, Leaves()),
+        tally=Tally(
+            score.live_ok,
+            score.live_total,
+            score.reads_ok,
+            score.reads_total,
+            score.read_bytes,
+            score.read_microseconds,
+        ),
+        age_epochs=score.age_epochs,
+    )
+
+
+def _check_probes(score: MinerScore, rules: ScoreRules, basis: SheetBasis) -> None:
+    """Raises Difference for more probes than the window can have; a failed read is followed by a liveness check."""
+    audit = basis.audit_rules
+    reads_max = PROBES_FACTOR * rules.window_epochs * audit.reads * PIECES_PER_READ
+    live_max = PROBES_FACTOR * rules.window_epochs * (audit.live_checks + audit.reads)
+    for what, found, limit in (
+        ("liveness checks", score.live_total, live_max),
+        ("reads", score.reads_total, reads_max),
+    ):
+        if found > limit:
+            raise _wrong(basis, score.hotkey, f"{found} {what} in {rules.window_epochs} epochs, at most {limit} can be")
 
 
 def _check_stated(score: MinerScore, basis: SheetBasis) -> None:
@@ -138,6 +183,9 @@ def _check_stated(score: MinerScore, basis: SheetBasis) -> None:
         return  # it may have been registered otherwise then
     if score.uid != registration.uid:
         raise _wrong(basis, score.hotkey, f"uid {registration.uid} was expected, {score.uid} was found")
+    if basis.is_newest and registration.coldkey is not None and score.coldkey != registration.coldkey:
+        expected, found = ss58_encode(registration.coldkey), ss58_encode(score.coldkey)
+        raise _wrong(basis, score.hotkey, f"coldkey {expected} was expected, {found} was found")
     age = basis.made_epoch - registration.since_epoch
     if basis.checks_age and abs(score.age_epochs - age) > AGE_EPOCHS:
         raise _wrong(basis, score.hotkey, f"an age of about {age} epochs was expected, {score.age_epochs} was found")

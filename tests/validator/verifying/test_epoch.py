@@ -28,6 +28,7 @@ from tests.validator.audit_record import (
     HonestValidator,
     beacon,
     record_of,
+    registered,
     time_of,
     verify_record,
 )
@@ -414,7 +415,7 @@ class TestOrder:
                 self.owed.clear()  # and never again
 
         rules = replace(RULES, owed_seconds=20.0, pauses_seconds=(1.0, 1.0, 1.0))
-        found = await difference(Silent(), rules=rules, epoch_seconds=1.0)
+        found = await difference(Silent(), rules=rules, epoch_seconds=1.0, moment=None)
         assert where(found) == batch(0, 11)
         assert found.what.endswith("it was owed too long")
 
@@ -431,8 +432,9 @@ class TestOrder:
                     mark_lost(txn, 100)
 
         rules = replace(RULES, owed_seconds=20.0, pauses_seconds=(1.0, 1.0, 1.0))
-        changes: dict[str, Any] = {"registrations": {}} if excuse == "not registered" else {}
-        matches = verify_record(await record_of(Leaves()), rules=rules, epoch_seconds=1.0, **changes)
+        left = {miner.public_key: registered(uid) for uid, miner in enumerate(AUDITED[1:], 2)}
+        changes: dict[str, Any] = {"registrations": left, "epoch_seconds": 1.0, "moment": None}
+        matches = verify_record(await record_of(Leaves()), rules=rules, **changes)
         assert [match.miners for match in matches] == ([3, 3, 2] if excuse == "departed" else [3, 3, 3])
 
 

@@ -6,21 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from hippy.chain.local import LocalChain, open_local_chain
 from hippy.errors import NotFoundError, ProtocolError, TooLargeError
 from hippy.hashing import u32
+from hippy.kv import Transaction
 from hippy.testing.clock import START_SECONDS, VirtualClock
 from hippy.transport.client import Peer, open_http
 from hippy.validator.audit.schedule import BatchKey
 from hippy.validator.verifying.published import EVIDENCE_BYTES_MAX, Published, split_evidence
 from hippy.validator.verifying.record import Result, verify_published
-from hippy.wire.audit import Epochs
+from hippy.wire.audit import EpochHeader, Epochs
 from hippy.wire.log import LogPage
 from hippy.wire.score import SHEET_BYTES_MAX
 from tests.validator.audit_record import (
+    AUDITED,
     BEACON_SECRET,
     COLDKEY,
     LAST,
@@ -28,7 +31,9 @@ from tests.validator.audit_record import (
     HonestValidator,
     Record,
     metagraph_at,
+    pages_of,
     record_of,
+    time_of,
 )
 from tests.validator.audit_server import RecordServer
 from tests.validator.world import HOME
@@ -41,9 +46,16 @@ class Reading:
     server: RecordServer
     published: Published
     chain: LocalChain
+    clock: VirtualClock
+
+    async def weigh(self, record: Record, epoch: int) -> None:
+        """Set the weights of a sheet."""
+        await self.chain.set_weights({score.uid: float(score.weight) for score in record.sheets[epoch].miners})
 
     async def verify(self, epochs_max: int = 3) -> Result:
-        return await verify_published(self.published, self.chain, HOME.hotkey, epochs_max=epochs_max)
+        return await verify_published(
+            self.published, self.chain, HOME.hotkey, epochs_max=epochs_max, clock=self.clock, rng=Random(1)
+        )
 
 
 @asynccontextmanager
@@ -70,7 +82,7 @@ async def reading(directory: Path, record: Record, *, epoch: int = LAST) -> Asyn
         server.serving(clock) as endpoint,
         open_http(None, clock) as http,
     ):
-        yield Reading(server, Published(http, Peer(endpoint, HOME.hotkey)), chain)
+        yield Reading(server, Published(http, Peer(endpoint, HOME.hotkey)), chain, clock)
 
 
 async def honest() -> Record:
@@ -81,8 +93,7 @@ class TestVerifying:
     async def test_an_honest_validator_matches_over_the_network(self, tmp_path: Path) -> None:
         record = await honest()
         async with reading(tmp_path, record) as read:
-            weights = {score.uid: float(score.weight) for score in record.sheets[12].miners}
-            await read.chain.set_weights(weights)
+            await read.weigh(record, 12)
             result = await read.verify()
         assert result.difference is None
         assert [(match.epoch, match.verdicts) for match in result.matches] == [(11, 768), (12, 768), (13, 768)]
@@ -92,7 +103,8 @@ class TestVerifying:
         async with reading(tmp_path, await honest()) as read:
             result = await read.verify(epochs_max=1)
             assert [match.epoch for match in result.matches] == [13]
-            assert not any("/11/" in path for path in read.server.asked)
+            assert result.order_epochs == 3
+            assert not any(path.startswith(("/v1/epochs/11/ev", "/v1/epochs/11/sh")) for path in read.server.asked)
 
     async def test_a_young_validator_is_verified_from_its_first_epoch(self, tmp_path: Path) -> None:
         async with reading(tmp_path, await honest()) as read:
@@ -116,13 +128,82 @@ class TestVerifying:
         assert result.difference.epoch == 12
 
     async def test_a_beacon_of_the_future_is_named(self, tmp_path: Path) -> None:
-        class Ahead(HonestValidator):
-            def first_round(self, epoch: int) -> int:
-                return TEMPO * epoch + 10 * TEMPO
-
-        async with reading(tmp_path, await record_of(Ahead())) as read:
+        async with reading(tmp_path, await honest(), epoch=LAST - 1) as read:
             result = await read.verify()
         assert "drawn from a beacon round that is not known yet" in str(result.difference)
+
+    async def test_first_rounds_of_long_ago_are_named_before_their_beacons_are_asked_for(self, tmp_path: Path) -> None:
+        class Old(HonestValidator):
+            def first_round(self, epoch: int) -> int:
+                return epoch
+
+        async with reading(tmp_path, await record_of(Old())) as read:
+            result = await read.verify()
+        assert "epoch 14: the header was not made when its epoch began" in str(result.difference)
+
+    async def test_what_was_wrong_before_the_epochs_asked_for_is_told_and_does_not_fail_them(
+        self, tmp_path: Path
+    ) -> None:
+        record = await honest()
+        record.transcripts[11] = record.transcripts[10]
+        async with reading(tmp_path, record) as read:
+            await read.weigh(read.server.record, 13)
+            result = await read.verify(epochs_max=1)
+        assert (result.difference, result.order_epochs) == (None, 1)
+        assert [str(remark) for remark in result.remarks] == [
+            "epoch 11: before the epochs checked: the transcript is of another epoch, validator or network"
+        ]
+
+    async def test_a_transcript_before_that_is_not_shown_is_told(self, tmp_path: Path) -> None:
+        record = await honest()
+        del record.transcripts[12]
+        async with reading(tmp_path, record) as read:
+            await read.weigh(read.server.record, 13)
+            result = await read.verify(epochs_max=1)
+        assert (result.difference, result.order_epochs) == (None, 0)
+        assert [remark.epoch for remark in result.remarks] == [12]
+
+    async def test_a_batch_that_was_settled_before_the_epochs_asked_for_is_named_when_it_counts_again(
+        self, tmp_path: Path
+    ) -> None:
+        class Twice(HonestValidator):
+            key = BatchKey(11, AUDITED[0].public_key, 0)
+
+            def before_epoch(self, txn: Transaction, header: EpochHeader) -> None:
+                if header.epoch == 13:
+                    self.owed[self.key] = self.first
+
+            def ask(self, txn: Transaction, epoch: int, key: BatchKey, time: int) -> None:
+                if key == self.key:
+                    self.first = self.owed[key]
+                super().ask(txn, epoch, key, time)
+
+        async with reading(tmp_path, await record_of(Twice())) as read:
+            result = await read.verify(epochs_max=1)
+        assert result.difference is not None
+        assert result.difference.what == ("it was settled in epoch 11, and the transcript of epoch 13 counts it again")
+
+    async def test_a_newest_record_that_headers_leave_out_is_found_behind_the_last_page(self, tmp_path: Path) -> None:
+        record = await record_of(Late())
+        (page,) = record.pages
+        named, behind = page.entries[:4], page.entries[4:]
+        assert len(behind) == 1
+        record.pages = [
+            page.model_copy(update={"entries": named, "head": None}),
+            page.model_copy(update={"entries": behind}),
+        ]
+        async with reading(tmp_path, record) as read:
+            result = await read.verify()
+        assert "which names record 4 as the newest" in str(result.difference)
+
+    async def test_weights_of_long_ago_are_named(self, tmp_path: Path) -> None:
+        record = await record_of(Grows())
+        async with reading(tmp_path, record) as read:
+            await read.weigh(record, 10)
+            result = await read.verify()
+        assert str(result.difference) == (
+            "epoch 10: the weights on chain are those of this epoch, and 3 sheets with other weights followed"
+        )
 
     async def test_headers_that_begin_anew_are_named(self, tmp_path: Path) -> None:
         record = await honest()
@@ -154,7 +235,53 @@ class TestVerifying:
                 await read.verify()
 
 
+class Late(HonestValidator):
+    """Writes to its log before the newest header, which does not name it."""
+
+    def publish(self, txn: Transaction, last: int = LAST) -> Record:
+        record = super().publish(txn, last)
+        self.now = time_of(TEMPO * (last - 1))
+        self.commit(txn, list(self.miners.values()))
+        record.pages = list(pages_of(txn))
+        return record
+
+
+class Grows(HonestValidator):
+    """Gives the first miner another piece in each epoch, so that weights change."""
+
+    def before_epoch(self, txn: Transaction, header: EpochHeader) -> None:
+        self.commit(txn, list(self.miners.values())[: 1 + header.epoch % 2])
+
+
 class TestHostile:
+    async def test_a_log_of_more_records_than_anybody_reads_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hippy.validator.verifying.published.LOG_RECORDS_MAX", 3)
+        async with reading(tmp_path, await honest()) as read:
+            with pytest.raises(TooLargeError, match="has 4 records, more than 3"):
+                await read.verify()
+
+    async def test_a_log_of_more_bytes_than_anybody_reads_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hippy.validator.verifying.published.LOG_BYTES_MAX", 1_000)
+        async with reading(tmp_path, await honest()) as read:
+            with pytest.raises(TooLargeError, match="has more than 1000 bytes at record 0"):
+                await read.verify()
+
+    async def test_reading_what_was_asked_before_ends_at_its_limit(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hippy.validator.verifying.before.BYTES_MAX", 10)
+        async with reading(tmp_path, await honest()) as read:
+            await read.weigh(read.server.record, 13)
+            result = await read.verify(epochs_max=1)
+        assert (result.difference, result.order_epochs) == (None, 1)
+        assert [str(remark) for remark in result.remarks] == [
+            "what was owed from before epoch 12 was not checked: it takes too long"
+        ]
+
     async def test_a_log_that_gives_no_more_is_an_error(self, tmp_path: Path) -> None:
         record = await honest()
         async with reading(tmp_path, record) as read:
