@@ -140,7 +140,7 @@ class Auditor:
             return
         again_max = max(0, min(AGAIN_MAX, self._room.again_max) - len(self._asking))
         for batch in self._engine.due(self._clock.now(), self._newest_round, again_max=again_max):
-            asking = tasks.create_task(self._ask(batch))
+            asking = tasks.create_task(self._guarded(batch))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
 
@@ -231,6 +231,17 @@ class Auditor:
         await self._store(store)
         self._may_attest = self._parts.chain.is_local or _holds_a_third(metagraph, self._home.hotkey)
         self._is_current = True
+
+    async def _guarded(self, batch: OpenBatch) -> None:
+        """Ask one batch; what goes wrong with it on our side ends neither the validator nor other audits."""
+        try:
+            await self._ask(batch)
+        except TemporaryError:
+            raise  # it could not be written down: auditing cannot go on
+        except Exception:  # the top of a supervised task: one batch is asked again, or given up with its epoch
+            log.exception("unexpected error with batch %d of %s", batch.key.number, _name(batch.key.miner))
+            if self._engine.batch(batch.key) == batch:
+                self._engine.unasked(batch.key, now=self._clock.now())
 
     async def _ask(self, batch: OpenBatch) -> None:
         """Ask one batch and write down what came of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hippy.validator.auditing import epochs
+from hippy.validator.auditing.outcomes import Question
 from hippy.validator.holdings import depart, mark_lost
 from tests.validator.auditing.fakes import until
 from tests.validator.auditing.transcripts import outcomes, passes, verified
@@ -127,3 +128,23 @@ async def test_a_miner_that_left_is_asked_no_more_once_its_departure_is_recorded
         assert miner.hotkey not in {score.hotkey for score in (await validator.sheet(2)).miners}
         await world.pass_until(4)
         await verified(validator)
+
+
+async def test_an_unexpected_error_with_one_batch_ends_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.auditing() as validator:
+        await world.pass_until(1)
+        honest, failed = validator.auditor._enter, list[object]()
+
+        async def enter(question: Question, answer: object) -> None:
+            if not failed:
+                failed.append(question)
+                raise RuntimeError("a bug of ours")
+            await honest(question, answer)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(validator.auditor, "_enter", enter)
+        await world.pass_until(3)
+        assert "a bug of ours" in caplog.text
+        assert len((await validator.transcript(2)).entries) >= 8
+        assert (await validator.header(3)).rounds == TEMPO
