@@ -14,7 +14,7 @@ demo: ## Start a local network, store real files, kill miners, get everything ba
 
 test: ## Run the tests
 	@sh .ci/venv dev
-	.venv/bin/pytest -m "not slow"
+	.venv/bin/pytest -m "not slow" -n auto --dist loadfile
 
 soak: ## Run the tests that take minutes: weeks of a simulated network
 	@sh .ci/venv dev

@@ -258,7 +258,8 @@ async def test_header_that_is_no_ticket_is_refused(world: World, told: str, expe
 
 async def test_size_is_checked_before_the_signature(world: World) -> None:
     async with world.serving() as miner, open_http(None, world.clock) as http:
-        headers = {TICKET_HEADER: "x" * 7169}
+        signature = {f"X-Bittensor-{name}": "x" for name in ("Signature", "Hotkey", "Nonce", "Receiver")}
+        headers = {TICKET_HEADER: "x" * 7169, **signature}
         call = Call("PUT", f"/v1/pieces/{'00' * 32}", body=b"x", headers=headers, body_signed=False)
         assert error_of(await http.request(miner.peer, call)) is TooLargeError
 
