@@ -1,38 +1,40 @@
-"""Ordered key-value state with durable transactions: the one module that knows RocksDB.
+"""Ordered key-value state with durable transactions, over RocksDB (hippy.rocks).
 
 The seam is :class:`Database`: a function reads and writes through a :class:`Transaction`; when ``transact``
 returns, its writes are on disk, all of them or (if the function raised) none. Functions run one after the other
 in one writer thread, so a read inside a transaction is exact; waiting transactions share one synced write
 (group commit). hippy.testing.kv has the in-memory twin and the contract suite.
 
-Invariants: keys and values are bytes; keys sort bytewise; a failed transaction leaves no trace; after a disk-full
-error the database says so until it is opened again (RocksDB keeps the error, reference: docs/adr/0003).
+Invariants: keys and values are bytes; keys sort bytewise; a failed transaction leaves no trace.
+
+After a refused write the writer thread opens the database again by itself (hippy.rocks says why, and what becomes of
+the refused batch): at once, and then ahead of a later transaction, but not more often than every
+:data:`REOPEN_SECONDS`. Until then all is read as it was acknowledged, transactions that write are refused with the
+same error, and those that write nothing are answered.
+
+Example::
+
+    async with open_database(data_dir / "index") as database:
+        await database.transact(lambda state: state.put(b"key", b"value"))
+        value = await database.read(lambda state: state.get(b"key"))
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from heapq import merge
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
 
-from rocksdict import (
-    AccessType,
-    BlockBasedOptions,
-    Cache,
-    Options,
-    Rdict,
-    WriteBatch,
-    WriteOptions,
-)
-
-from hippy.errors import ConfigError, NoSpaceError, TemporaryError
+from hippy.errors import ConfigError, TemporaryError
+from hippy.points import reached
+from hippy.rocks import Rocks, open_rocks
 
 log = logging.getLogger("hippy.kv")
 
@@ -41,7 +43,9 @@ GROUP_MAX: Final = 256
 """Transactions that share one synced write; bounds the wait of the first of them."""
 
 QUEUE_MAX: Final = 4096
-MIB: Final = 1024 * 1024
+
+REOPEN_SECONDS: Final = 1.0
+"""After a refused write the database is opened again at most this often: readers wait meanwhile, up to a second."""
 
 
 class Reader(Protocol):
@@ -80,8 +84,7 @@ async def open_database(path: Path) -> AsyncIterator[RocksDatabase]:
 
     Raises ConfigError when another process has it open or it cannot be read.
     """
-    rocks = await asyncio.to_thread(_open, path)
-    database = RocksDatabase(rocks)
+    database = RocksDatabase(await asyncio.to_thread(open_rocks, path))
     try:
         yield database
     finally:
@@ -91,8 +94,9 @@ async def open_database(path: Path) -> AsyncIterator[RocksDatabase]:
 class RocksDatabase:
     """Database over one RocksDB directory; made by :func:`open_database`."""
 
-    def __init__(self, rocks: Rdict) -> None:
+    def __init__(self, rocks: Rocks) -> None:
         self._rocks = rocks
+        self._refused: _Refused | None = None  # the writer thread's
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
         self._gate = threading.Lock()  # no job may get in line behind the end mark, where nobody would answer it
         self._closed = False
@@ -113,7 +117,11 @@ class RocksDatabase:
 
     async def read(self, work: Callable[[Reader], T]) -> T:
         """See Database."""
-        return await asyncio.to_thread(lambda: work(_View(self._rocks)))
+        return await asyncio.to_thread(self._read, work)
+
+    def _read(self, work: Callable[[Reader], T]) -> T:
+        with self._rocks.view() as view:
+            return work(view)
 
     def close(self) -> None:
         """Finish waiting transactions and let go of the directory."""
@@ -144,30 +152,76 @@ class RocksDatabase:
 
     def _write_group(self, group: list[_Job]) -> None:
         """Run a group over one overlay, write it synced, and only then answer anybody."""
-        state = Overlay(_View(self._rocks))
-        for job in group:
-            job.run(state)
         try:
-            self._write(state)
-        except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception for everything
-            failure = _explain(error)
+            if self._refused is not None and not self._recovered(self._refused):
+                self._run_without_writing(group, self._refused.failure)
+            else:
+                self._run_and_write(group)
+        except Exception as error:  # the top of the thread: had it ended, all would wait for ever
+            log.exception("a group of transactions failed")
             for job in group:
-                job.fail(failure)
+                job.fail(error)
         for job in group:
             job.answer()
 
+    def _run_and_write(self, group: list[_Job]) -> None:
+        with self._rocks.view() as view:
+            state = Overlay(view)
+            for job in group:
+                job.run(state)
+            if not state.changes:
+                return
+            failure = self._refusal(state)
+        if failure is not None:
+            for job in group:
+                job.fail(failure)
+            self._refused = _Refused(failure, list(state.changes))
+            self._recovered(self._refused)
+
+    def _refusal(self, state: Overlay) -> TemporaryError | None:
+        try:
+            self._write(state)
+        except TemporaryError as error:
+            return error
+        return None
+
+    def _run_without_writing(self, group: list[_Job], failure: TemporaryError) -> None:
+        """Answer the transactions that write nothing, and refuse the others, while there is nowhere to write."""
+        with self._rocks.view() as view:
+            for job in group:
+                state = Overlay(view)
+                job.run(state)
+                if state.changes:
+                    job.fail(failure)
+
+    def _recovered(self, refused: _Refused) -> bool:
+        """Open the database again if that is due and may succeed; returns whether it takes writes again."""
+        if time.monotonic() < refused.next_try or not self._rocks.has_room():
+            return False
+        try:
+            self._rocks.reopen(refused.keys)
+        except (ConfigError, TemporaryError) as error:
+            log.error("the database could not be opened again: %s", error)
+            return False
+        finally:
+            refused.next_try = time.monotonic() + REOPEN_SECONDS
+        log.warning("the database was opened again after a refused write")
+        self._refused = None
+        return True
+
     def _write(self, state: Overlay) -> None:
-        if not state.changes:
-            return
-        batch = WriteBatch(raw_mode=True)
-        for key, value in state.changes.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
-        options = WriteOptions()
-        options.sync = True
-        self._rocks.write(batch, write_opt=options)
+        reached("kv.before_batch")
+        self._rocks.write(state.changes)
+        reached("kv.batch")
+
+
+class _Refused:
+    """A write that RocksDB did not take: what that is called, which keys it had, when to open again."""
+
+    def __init__(self, failure: TemporaryError, keys: Collection[bytes]) -> None:
+        self.failure = failure
+        self.keys = keys
+        self.next_try = 0.0
 
 
 class _Job:
@@ -236,96 +290,3 @@ class Overlay:
     def delete(self, key: bytes) -> None:
         """See Transaction."""
         self.changes[key] = None
-
-
-class _View:
-    """One unchanging state of a database: a single iterator, which sees what was there when it was made.
-
-    A rocksdict snapshot would be the obvious thing, but its iterators see later writes (measured, 0.3.29).
-    Not for several threads.
-    """
-
-    def __init__(self, rocks: Rdict) -> None:
-        try:
-            self._iterator = rocks.iter()
-        except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception for everything
-            raise _unreadable(error) from None
-        self._seeks = 0
-
-    def get(self, key: bytes) -> bytes | None:
-        """See Reader."""
-        found = self._seek(key)
-        return found[1] if found is not None and found[0] == key else None
-
-    def scan(self, prefix: bytes, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """See Reader. The iterator may be moved between two steps: then this scan finds its place again."""
-        found = self._seek(prefix if after is None else max(prefix, after + b"\x00"))
-        mine = self._seeks
-        while found is not None and found[0].startswith(prefix):
-            yield found
-            if self._seeks == mine:
-                self._iterator.next()
-                found = self._here()
-            else:
-                found = self._seek(found[0] + b"\x00")
-                mine = self._seeks
-
-    def _seek(self, key: bytes) -> tuple[bytes, bytes] | None:
-        self._seeks += 1
-        try:
-            self._iterator.seek(key)
-        except Exception as error:  # noqa: BLE001 - as above
-            raise _unreadable(error) from None
-        return self._here()
-
-    def _here(self) -> tuple[bytes, bytes] | None:
-        if self._iterator.valid():
-            return cast(bytes, self._iterator.key()), cast(bytes, self._iterator.value())
-        try:
-            self._iterator.status()  # an iterator ends at a broken block as it does at the last key
-        except Exception as error:  # noqa: BLE001 - as above
-            raise _unreadable(error) from None
-        return None
-
-
-def _open(path: Path) -> Rdict:
-    """Sizes keep a node small: measured 39 MiB for a million rows (reference figures in docs/adr/0003)."""
-    table = BlockBasedOptions()
-    table.set_block_cache(Cache(4 * MIB))
-    table.set_cache_index_and_filter_blocks(True)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(4 * MIB)
-    options.set_db_write_buffer_size(8 * MIB)
-    options.set_max_open_files(64)
-    options.set_keep_log_file_num(2)
-    options.set_block_based_table_factory(table)
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sync_directory(path.parent)
-        return Rdict(str(path), options, access_type=AccessType.read_write())
-    except Exception as error:  # noqa: BLE001 - rocksdict raises bare Exception for everything
-        if "lock file" in str(error) or "lock hold" in str(error):
-            raise ConfigError(f"{path} is open in another process", hint="is this node running already?") from None
-        raise ConfigError(f"cannot open the database {path}: {error}") from None
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the database's own name durable: a power cut must not take the directory with all synced writes."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _explain(error: Exception) -> TemporaryError:
-    log.error("the database did not take a write: %s", error)
-    if "no space" in str(error).lower():
-        return NoSpaceError("the disk is full", hint="free space, then restart this node")
-    return TemporaryError("the database did not take a write", hint="the node's log says why; then restart it")
-
-
-def _unreadable(error: Exception) -> TemporaryError:
-    log.error("the database cannot be read: %s", error)
-    return TemporaryError("the database cannot be read", hint="the node's log says why; its disk may be failing")

@@ -5,21 +5,30 @@ Layout below the data directory::
     incoming/<random>            files being written; emptied at start
     pieces/<aa>/<root hex>       a whole piece; aa are the root's first two digits
     pieces/<aa>/<root hex>.tree  its leaf hashes, 32 bytes each; none for a piece of one leaf
+    quarantine/                  damaged pieces, for the operator to look at (hippy.miner.quarantine)
 
-Pieces are durable before :meth:`PieceFiles.write` returns. Trees are not synced: a tree is checked against the
-root whenever it is loaded, and computed from the data when it is missing or wrong. Which pieces exist is the
-index's to say (hippy.miner.obligations); a file without a row there is removed by :meth:`PieceFiles.sweep`.
+Pieces are durable before :meth:`PieceFiles.write` returns: bytes synced, then renamed, then the folder synced. Trees
+are not synced: a tree is checked against the root whenever it is loaded, and computed from the data when it is
+missing or wrong. Which pieces exist is the index's to say (hippy.miner.obligations); a file without a row there is
+removed by :meth:`PieceFiles.sweep`, which knows nothing of the quarantine.
 
 The disk is not believed. A whole read recomputes the root. A ranged read hashes the leaves it read and compares
 them with the tree, which the root vouches for, so the undamaged leaves of a damaged piece are still served,
 until its tree is lost as well: then nothing proves any leaf, and every read of the piece is an IntegrityError.
+
+Example::
+
+    make_data_directory(data_dir)
+    files = PieceFiles.open(data_dir)
+    files.write(root, data, leaf_hashes(data))
+    data = files.read(root, len(data))
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Sequence, Set
-from contextlib import suppress
+import secrets
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,17 +36,10 @@ from typing import TYPE_CHECKING, Final
 from hippy.errors import IntegrityError, TemporaryError
 from hippy.hashing import HASH_BYTES
 from hippy.ids import Root
-from hippy.miner.disk import (
-    make_directory,
-    opened,
-    publish,
-    read_at,
-    read_exactly,
-    sync_directory,
-    write_draft,
-    writing,
-)
+from hippy.miner.disk import SYSTEM_DISK, Disk, NewFile, make_directories, read_exactly
 from hippy.miner.leaves import Levels, ProvenLeaf, levels_of, proven
+from hippy.miner.quarantine import TREE_SUFFIX, Quarantine
+from hippy.points import reached
 from hippy.proofs.paths import leaf_length
 from hippy.proofs.ranges import RangeProof, covering_leaves, prove
 from hippy.proofs.tree import LEAF_BYTES, leaf_count, leaf_hashes, piece_root, root_over
@@ -45,7 +47,6 @@ from hippy.proofs.tree import LEAF_BYTES, leaf_count, leaf_hashes, piece_root, r
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-TREE_SUFFIX: Final = ".tree"
 FOLDERS: Final = 256
 MISSING_NAMED_MAX: Final = 4_096
 """A sweep that has found so many lost pieces ends with its folder, so that a lost disk does not fill the memory."""
@@ -63,48 +64,63 @@ class Sweep:
     next_folder: int
 
 
-def make_data_directory(data_dir: Path) -> None:
-    """Create the data directory if it is missing, durably. Raises TemporaryError."""
-    with writing():
-        data_dir.parent.mkdir(parents=True, exist_ok=True)
-        make_directory(data_dir)
+def make_data_directory(data_dir: Path, disk: Disk = SYSTEM_DISK) -> None:
+    """Create the data directory and what is missing above it, durably. Raises TemporaryError."""
+    make_directories(disk, data_dir)
 
 
 class PieceFiles:
     """The files below one data directory; made by :meth:`open`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, disk: Disk = SYSTEM_DISK) -> None:
+        self._disk = disk
+        self._data_dir = data_dir
         self._pieces = data_dir / "pieces"
         self._incoming = data_dir / "incoming"
+        self.quarantine = Quarantine(data_dir / "quarantine", disk)
+        """The damaged pieces that :meth:`set_aside` moved away."""
 
     @classmethod
-    def open(cls, data_dir: Path) -> PieceFiles:
+    def open(cls, data_dir: Path, disk: Disk = SYSTEM_DISK) -> PieceFiles:
         """Create what is missing of the layout and drop unfinished uploads.
 
         Raises TemporaryError when the disk does not let us.
         """
-        files = cls(data_dir)
-        with writing():
-            make_directory(files._pieces)
-            make_directory(files._incoming)
-            files._make_folders()
-            for leftover in files._incoming.iterdir():
-                leftover.unlink()
+        files = cls(data_dir, disk)
+        make_directories(disk, files._pieces)
+        make_directories(disk, files._incoming)
+        make_directories(disk, files.quarantine.directory)
+        files._make_folders()
+        for name in disk.names(files._incoming):
+            disk.remove(files._incoming / name)
         return files
 
     def is_laid_out(self) -> bool:
         """Return whether there is any folder of pieces; they come with the first start and stay."""
-        return self._pieces.is_dir() and any(self._pieces.iterdir())
+        return self._disk.is_directory(self._pieces) and bool(self._disk.names(self._pieces))
 
     def is_empty(self) -> bool:
         """Return whether there is no file of any piece."""
-        return not self.is_laid_out() or not any(any(folder.iterdir()) for folder in self._pieces.iterdir())
+        names = self._disk.names
+        return not self.is_laid_out() or not any(names(self._pieces / folder) for folder in names(self._pieces))
 
     def free_bytes(self) -> int:
         """Return how many bytes the filesystem has free for us. Raises TemporaryError when it does not say."""
-        with writing():
-            status = os.statvfs(self._pieces)
-        return status.f_bavail * status.f_frsize
+        return self._disk.free_bytes(self._pieces)
+
+    def folders(self) -> list[Path]:
+        """Return every directory in which this miner keeps files, the index among them, for :meth:`allocated_bytes`."""
+        folders = [self._folder(byte) for byte in range(FOLDERS)]
+        return [*folders, self._incoming, self.quarantine.directory, self._data_dir / "index"]
+
+    def allocated_bytes(self, folder: Path) -> int:
+        """Return what the files of one of :meth:`folders` take on disk, in bytes; one stat for each of them.
+
+        Summed up over all folders that is what ``du`` finds but for the directories. Raises TemporaryError.
+        """
+        if not self._disk.is_directory(folder):
+            return 0
+        return sum(self._disk.sizes(folder).values())
 
     def path(self, root: Root) -> Path:
         """Return where a piece is."""
@@ -125,19 +141,53 @@ class PieceFiles:
         try:
             self._write_tree(root, hashes)
         except BaseException:
-            draft.unlink()
+            with suppress(TemporaryError):  # what failed first is what is told; the next start drops the draft
+                self._disk.remove(draft)
             raise
         self.publish(draft, root)
 
     def draft(self, data: Buffer) -> Path:
         """Write a piece's bytes, durably, under no name yet. Raises NoSpaceError, TemporaryError."""
-        with writing():
-            return write_draft(self._incoming, data, durable=True)
+        with self._new_draft() as (draft, file):
+            file.write(data)
+            reached("miner.data_written")
+            file.sync()
+        reached("miner.data_synced")
+        return draft
 
     def publish(self, draft: Path, root: Root) -> None:
-        """Give a draft its piece's name, durably. Raises NoSpaceError, TemporaryError."""
-        with writing():
-            publish(draft, self.path(root))
+        """Give a draft its piece's name, durably; a failure leaves no draft. Raises NoSpaceError, TemporaryError."""
+        path = self.path(root)
+        try:
+            self._disk.rename(draft, path)
+        except BaseException:
+            with suppress(TemporaryError):  # as above
+                self._disk.remove(draft)
+            raise
+        reached("miner.renamed")
+        self._disk.sync_directory(path.parent)
+        reached("miner.folder_synced")
+
+    def remove(self, root: Root) -> None:
+        """Remove a piece and its tree, as far as they are there; a crash may bring them back. Raises TemporaryError.
+
+        No row names them when this is called, so the next sweep removes what came back.
+        """
+        self._disk.remove(self.path(root))
+        self._disk.remove(self.tree_path(root))
+
+    def set_aside(self, root: Root, now_seconds: int) -> bool:
+        """Move a damaged piece and its tree to the quarantine, durably; returns whether there was a file.
+
+        The caller sees to it that nobody writes this piece meanwhile, or a healed one would be moved. Raises
+        NoSpaceError, TemporaryError.
+        """
+        path, tree = self.path(root), self.tree_path(root)
+        there = {path.name, tree.name} & set(self._disk.names(path.parent))
+        if path.name not in there:
+            return False
+        self.quarantine.take(path, tree if tree.name in there else None, root, now_seconds)
+        return True
 
     def read(self, root: Root, length: int) -> bytes:
         """Return a whole piece of ``length`` bytes.
@@ -154,7 +204,7 @@ class PieceFiles:
         first, count = covering_leaves(offset, count_bytes, length)
         hashes = self._load_tree(root, length)[0]
         start = first * LEAF_BYTES
-        data = read_exactly(self.path(root), start, min(count * LEAF_BYTES, length - start), size=length)
+        data = read_exactly(self._disk, self.path(root), start, min(count * LEAF_BYTES, length - start), size=length)
         if leaf_hashes(data) != list(hashes[first : first + count]):
             raise IntegrityError(f"leaves {first} to {first + count - 1} of piece {root.hex()} are damaged here")
         return RangeProof(length, first, data, tuple(prove(hashes, first, count)))
@@ -170,10 +220,10 @@ class PieceFiles:
                 return {0: ProvenLeaf(self._read_checked(root, length)[0], b"")}
             levels, path = self._load_tree(root, length), self.path(root)
             found: dict[int, ProvenLeaf | None] = dict.fromkeys(sorted(set(leaves)))
-            with opened(path, size=length) as descriptor:
+            with self._disk.open(path, size=length) as file:
                 for leaf in found:
                     with suppress(IntegrityError):  # a damaged leaf, or a bad sector, costs no other leaf
-                        data = read_at(descriptor, path, leaf * LEAF_BYTES, leaf_length(length, leaf))
+                        data = file.read_at(leaf * LEAF_BYTES, leaf_length(length, leaf))
                         found[leaf] = proven(levels, leaf, data)
             return found
         except IntegrityError:
@@ -185,18 +235,17 @@ class PieceFiles:
         Goes on from ``first_folder``, and ends before the last when it has found many lost pieces.
         """
         orphans, missing = 0, list[Root]()
-        with writing():
-            for byte in range(first_folder, FOLDERS):
-                if len(missing) >= MISSING_NAMED_MAX:
-                    return Sweep(orphans, tuple(missing), byte)
-                names = {root.hex() for root in known(byte)}
-                folder = self._folder(byte)
-                found = set(os.listdir(folder))
-                missing += [Root(bytes.fromhex(name)) for name in sorted(names - found)]
-                strays = {name for name in found if name.removesuffix(TREE_SUFFIX) not in names}
-                for name in strays:
-                    (folder / name).unlink()
-                orphans += len(strays)
+        for byte in range(first_folder, FOLDERS):
+            if len(missing) >= MISSING_NAMED_MAX:
+                return Sweep(orphans, tuple(missing), byte)
+            names = {root.hex() for root in known(byte)}
+            folder = self._folder(byte)
+            found = set(self._disk.names(folder))
+            missing += [Root(bytes.fromhex(name)) for name in sorted(names - found)]
+            strays = sorted(name for name in found if name.removesuffix(TREE_SUFFIX) not in names)
+            for name in strays:
+                self._disk.remove(folder / name)
+            orphans += len(strays)
         return Sweep(orphans, tuple(missing), FOLDERS)
 
     def _folder(self, byte: int) -> Path:
@@ -204,14 +253,14 @@ class PieceFiles:
 
     def _make_folders(self) -> None:
         """All of them before the first piece, so that no upload has to wait for, or race over, a new folder."""
-        missing = {f"{byte:02x}" for byte in range(FOLDERS)} - set(os.listdir(self._pieces))
-        for name in missing:
-            (self._pieces / name).mkdir(mode=0o700)
+        missing = {f"{byte:02x}" for byte in range(FOLDERS)} - set(self._disk.names(self._pieces))
+        for name in sorted(missing):
+            self._disk.make_directory(self._pieces / name)
         if missing:
-            sync_directory(self._pieces)
+            self._disk.sync_directory(self._pieces)
 
     def _read_checked(self, root: Root, length: int) -> tuple[bytes, list[bytes]]:
-        data = read_exactly(self.path(root), 0, length, size=length)
+        data = read_exactly(self._disk, self.path(root), 0, length, size=length)
         hashes = leaf_hashes(data)
         if piece_root(hashes, length) != root:
             raise IntegrityError(f"piece {root.hex()} is damaged on this disk")
@@ -234,7 +283,7 @@ class PieceFiles:
             return None
         size = leaves * HASH_BYTES
         try:
-            raw = read_exactly(self.tree_path(root), 0, size, size=size)
+            raw = read_exactly(self._disk, self.tree_path(root), 0, size, size=size)
         except IntegrityError:
             return None  # lost or cut short; the data can tell it again
         return [raw[at : at + HASH_BYTES] for at in range(0, size, HASH_BYTES)]
@@ -242,6 +291,14 @@ class PieceFiles:
     def _write_tree(self, root: Root, hashes: Sequence[bytes]) -> None:
         if len(hashes) == 1:
             return
-        with writing():
-            draft = write_draft(self._incoming, b"".join(hashes), durable=False)
-            draft.replace(self.tree_path(root))
+        with self._new_draft() as (draft, file):
+            file.write(b"".join(hashes))
+            self._disk.rename(draft, self.tree_path(root))
+        reached("miner.tree")
+
+    @contextmanager
+    def _new_draft(self) -> Iterator[tuple[Path, NewFile]]:
+        """Make a file of its own among the uploads, with a name nobody else has; a failure leaves no file."""
+        draft = self._incoming / secrets.token_hex(16)
+        with self._disk.create(draft) as file:
+            yield draft, file

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from hippy.errors import ConfigError, TemporaryError
-from hippy.kv import Database, Reader, RocksDatabase, Transaction, open_database
+from hippy.errors import ConfigError, NoSpaceError, TemporaryError
+from hippy.kv import Database, Reader, Transaction, open_database
+from hippy.rocks import Rocks
 from hippy.testing.kv import MemoryDatabase
 from hippy.testing.kv_contract import DatabaseContract, fill, increment, rows, stored
 
@@ -90,7 +91,8 @@ async def test_file_in_the_place_of_the_directory_is_a_config_error(tmp_path: Pa
 async def test_unreadable_block_is_an_error_and_not_the_end_of_a_scan(tmp_path: Path) -> None:
     async with open_database(tmp_path / "db") as database:
         await fill(database, [b"key"])
-        database._rocks.flush()
+        assert database._rocks._rocks is not None
+        database._rocks._rocks.flush()
     [table] = (tmp_path / "db").glob("*.sst")
     data = bytearray(table.read_bytes())
     data[3] ^= 0xFF
@@ -105,14 +107,28 @@ async def test_unreadable_block_is_an_error_and_not_the_end_of_a_scan(tmp_path: 
 
 
 async def test_refused_write_fails_all_that_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_self: RocksDatabase, _state: object) -> None:
-        raise OSError("IO error: No space left on device")
+    def full(_self: Rocks, _changes: object) -> None:
+        raise NoSpaceError("the disk is full")
 
     async with open_database(tmp_path / "db") as database:
         with monkeypatch.context() as patch:
-            patch.setattr(RocksDatabase, "_write", full)
+            patch.setattr(Rocks, "write", full)
             outcomes = await asyncio.gather(*(database.transact(increment) for _ in range(5)), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["the disk is full"] * 5
+        assert await database.transact(increment) == 0
+
+
+async def test_fault_of_the_writer_itself_is_told_and_leaves_it_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Rocks, _changes: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_database(tmp_path / "db") as database:
+        with monkeypatch.context() as patch:
+            patch.setattr(Rocks, "write", broken)
+            with pytest.raises(ZeroDivisionError):
+                await database.transact(increment)
         assert await database.transact(increment) == 0
 
 

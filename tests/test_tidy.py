@@ -39,7 +39,8 @@ ONLY_IMPORTER = {
     "bittensor_core": "hippy/identity.py",
     "cffi": "erasure/isal_engine.py",
     "matplotlib": "hippy/sim/plot.py",
-    "rocksdict": "hippy/kv.py",
+    "prometheus_client": "hippy/transport/metrics.py",
+    "rocksdict": "hippy/rocks.py",
     "zfec": "erasure/zfec_engine.py",
 }
 

@@ -1,8 +1,14 @@
 """State that lives as long as its object: the verified in-memory twin of hippy.kv.RocksDatabase.
 
 It keeps the contract of the seam (hippy.testing.kv_contract), one transaction after the other and none by
-halves, without threads and files, so that tests with it are deterministic. Two things it cannot show: what a
-crash leaves behind, and a disk that fails.
+halves, without threads and files, so that tests with it are deterministic. It does what a disk makes a database do:
+
+* :meth:`MemoryDatabase.crash` ends it and returns what the next start finds: all that was acknowledged, and no
+  batch by halves. Every use of the old one raises MachineDown. The points of hippy.points are passed as RocksDatabase
+  passes them, so a watcher may crash it between writing and answering.
+* :meth:`MemoryDatabase.fill` has transactions that write refused, as on a full disk, until
+  :meth:`MemoryDatabase.free`.
+* ``pause`` is awaited before every transaction and read, and again before a transaction is answered: a slow disk.
 
 >>> async def example() -> bytes | None:
 ...     database = MemoryDatabase()
@@ -16,33 +22,82 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
+from hippy.errors import NoSpaceError
 from hippy.kv import Overlay, Reader, Transaction
+from hippy.points import reached
+from hippy.testing.crash import MachineDown
 
 T = TypeVar("T")
+Pause = Callable[[], Awaitable[None]]
+
+
+async def one_turn() -> None:
+    """Let others come first: the shortest pause."""
+    await asyncio.sleep(0)
 
 
 class MemoryDatabase:
     """A Database in a dictionary; see the module's docstring."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pause: Pause = one_turn) -> None:
+        self.pause = pause
+        """Awaited where a disk would be waited for."""
         self._rows = _Rows()
+        self._refusals: float = 0
+        self._is_down = False
+
+    def crash(self) -> MemoryDatabase:
+        """End this database and return what the next start finds; it pauses as this one did, and its disk is free."""
+        self._is_down = True
+        after = MemoryDatabase(pause=self.pause)
+        after._rows = self._rows
+        return after
+
+    def fill(self, writes: int | None = None) -> None:
+        """Have the next ``writes`` transactions that write refused with NoSpaceError, None: until :meth:`free`."""
+        self._refusals = float("inf") if writes is None else writes
+
+    def free(self) -> None:
+        """Take writes again."""
+        self._refusals = 0
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        """See hippy.kv.Database. Runs in one piece, after a turn of the loop, as others may come first."""
-        await asyncio.sleep(0)
+        """See hippy.kv.Database. Runs and writes in one piece, after a pause, as others may come first."""
+        await self._pause()
         layer = Overlay(self._rows)
         result = work(layer)
-        for key, value in layer.changes.items():
-            self._rows.set(key, value)
+        if layer.changes:
+            self._write(layer)
+            await self._pause()
         return result
 
     async def read(self, work: Callable[[Reader], T]) -> T:
         """See hippy.kv.Database."""
-        await asyncio.sleep(0)
+        await self._pause()
         return work(self._rows)
+
+    def _write(self, layer: Overlay) -> None:
+        if self._refusals:
+            self._refusals -= 1
+            raise NoSpaceError("the disk is full", hint="free space: the node goes on by itself")
+        reached("kv.before_batch")
+        self._check_up()
+        for key, value in layer.changes.items():
+            self._rows.set(key, value)
+        reached("kv.batch")
+        self._check_up()
+
+    async def _pause(self) -> None:
+        self._check_up()
+        await self.pause()
+        self._check_up()
+
+    def _check_up(self) -> None:
+        if self._is_down:
+            raise MachineDown("the database's machine is down")
 
 
 class _Rows:

@@ -1,7 +1,8 @@
 """What every Database must do, as tests: subclass DatabaseContract and give it a ``database``.
 
-It asks only through the seam (hippy.kv.Database) and holds for every implementation and fake. What is on disk
-after a crash is tested beside the implementation that has a disk.
+It asks only through the seam (hippy.kv.Database) and holds for every implementation and fake. What becomes of a
+database whose disk is full is :class:`RecoveryContract`: it needs a ``node``, whose disk the tests may fill and which
+they may start again. What is on disk after a crash is tested beside the implementation that has a disk.
 
 ::
 
@@ -19,11 +20,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 import pytest
 
-from hippy.errors import ConflictError
+from hippy.errors import ConflictError, NoSpaceError
 from hippy.kv import Database, Reader, Transaction
 
 Rows = list[tuple[bytes, bytes]]
@@ -208,3 +210,110 @@ class DatabaseContract:
 
         with pytest.raises(ConflictError):
             await database.read(work)
+
+
+VALUE: Final = bytes(64 * 1024)
+"""Longer than any rest of a block that a full filesystem may still have for a log."""
+
+REFUSED_MIN: Final = 4
+
+
+class FillableNode(Protocol):
+    """A database on a disk of its own, under a test's control. It opens again without a wait between attempts."""
+
+    @property
+    def database(self) -> Database:
+        """Return the database of the run."""
+
+    def fill(self) -> None:
+        """Leave no space on the disk."""
+
+    def free(self) -> None:
+        """Take back what :meth:`fill` wrote."""
+
+    async def restart(self) -> None:
+        """End the run in order and begin another."""
+
+
+async def write_until_full(database: Database) -> tuple[list[bytes], list[bytes]]:
+    """Write one long row after the other until some were refused; returns the keys taken and the keys refused."""
+    taken, refused = list[bytes](), list[bytes]()
+    for number in range(2_000):
+        key = b"row/%04d" % number
+        try:
+            await database.transact(partial(_put_long, key=key))
+            taken.append(key)
+        except NoSpaceError:
+            refused.append(key)
+            if len(refused) >= REFUSED_MIN:
+                break
+    return taken, refused
+
+
+def _put_long(state: Transaction, *, key: bytes) -> None:
+    state.put(key, VALUE)
+
+
+async def keys_of(database: Database) -> list[bytes]:
+    """Return all keys."""
+    return [key for key, _ in await rows(database)]
+
+
+class RecoveryContract:
+    """The tests of a full disk. A subclass overrides the ``node`` fixture."""
+
+    @pytest.fixture
+    async def node(self) -> FillableNode:
+        """Return a node with an empty database."""
+        raise NotImplementedError
+
+    async def test_full_disk_is_said_to_be_full_and_takes_writes_again_without_a_restart(
+        self, node: FillableNode
+    ) -> None:
+        for _ in range(2):
+            node.fill()
+            _, refused = await write_until_full(node.database)
+            assert len(refused) == REFUSED_MIN
+            node.free()
+            await fill(node.database, [b"after"])
+            assert await rows(node.database, b"after") == stored([b"after"])
+
+    async def test_what_was_acknowledged_is_read_while_the_disk_is_full_and_after(self, node: FillableNode) -> None:
+        await fill(node.database, [b"a", b"b"])
+        node.fill()
+        taken, _ = await write_until_full(node.database)
+        assert await keys_of(node.database) == [b"a", b"b", *taken]
+        node.free()
+        await fill(node.database, [b"z"])
+        assert await keys_of(node.database) == [b"a", b"b", *taken, b"z"]
+        await node.restart()
+        assert await keys_of(node.database) == [b"a", b"b", *taken, b"z"]
+
+    async def test_what_was_refused_never_appears(self, node: FillableNode) -> None:
+        node.fill()
+        taken, refused = await write_until_full(node.database)
+        assert refused
+        node.free()
+        await node.restart()
+        assert await keys_of(node.database) == taken
+        await fill(node.database, [b"z"])
+        assert await keys_of(node.database) == [*taken, b"z"]
+
+    async def test_transaction_that_writes_nothing_is_answered_on_a_full_disk(self, node: FillableNode) -> None:
+        await fill(node.database, [b"a"])
+        node.fill()
+        await write_until_full(node.database)
+        assert await node.database.transact(lambda state: state.get(b"a")) == b"a!"
+
+    async def test_refused_transaction_is_no_state_for_its_neighbours(self, node: FillableNode) -> None:
+        node.fill()
+        await write_until_full(node.database)
+
+        def counted(state: Transaction) -> int:
+            state.put(b"value", VALUE)
+            return increment(state)
+
+        outcomes = await asyncio.gather(*(node.database.transact(counted) for _ in range(5)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [NoSpaceError] * 5
+        node.free()
+        assert await node.database.transact(increment) == 0
