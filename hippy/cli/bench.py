@@ -1,4 +1,4 @@
-"""``hippy bench codec | segment | proofs``: how fast this machine does what a network asks of it.
+"""``hippy bench codec | segment | proofs | rejects``: how fast this machine does what a network asks of it.
 
 Owns the options and how far a run is, on standard error; what is measured, and how, is hippy.bench's, and the table
 is hippy.cli.bench_table's.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROUNDS_MAX: Final = 1_000
 QUICK_ROUNDS: Final = 3
 QUICK_SAMPLE_SECONDS: Final = 0.005
-SECONDS_MAX: Final = {"codec": 6.0, "segment": 30.0, "proofs": 10.0}
+SECONDS_MAX: Final = {"codec": 6.0, "segment": 30.0, "proofs": 10.0, "rejects": 20.0}
 """What the rounds of one group may take; codec has nine groups. Whoever gives ``--rounds`` gets them all."""
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,9})(KiB|MiB)?")
@@ -69,7 +69,7 @@ _quick = click.option("--quick", is_flag=True, help="A look of two seconds: less
 
 @click.group()
 def bench() -> None:
-    """Measure how fast this machine codes, prepares and proves.
+    """Measure how fast this machine codes, prepares, proves and refuses.
 
     Cases run in turns, so that their ratios hold on a busy machine too.
     """
@@ -147,6 +147,23 @@ def proofs(rounds: int | None, quick: bool, as_json: bool) -> None:
         return measure_proofs(pace, timer=time.perf_counter, telling=telling)
 
     _run("proofs", {"proofs": job}, rounds, quick=quick, as_json=as_json)
+
+
+@bench.command()
+@_rounds
+@_quick
+@json_option
+def rejects(rounds: int | None, quick: bool, as_json: bool) -> None:
+    """Time how a server turns bad requests away.
+
+    On kept connections and on new ones, beside a 404 by aiohttp alone; round trips over loopback.
+    """
+    from hippy.bench.rejects import measure_rejects
+
+    def job(_choice: EngineChoice, pace: Pace, telling: RoundTeller) -> Group:
+        return measure_rejects(pace, timer=time.perf_counter, telling=telling)
+
+    _run("rejects", {"rejects": job}, rounds, quick=quick, as_json=as_json)
 
 
 def _run(name: str, jobs: dict[str, Job], rounds: int | None, *, quick: bool, as_json: bool) -> None:

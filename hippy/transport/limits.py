@@ -1,7 +1,13 @@
-"""Deadlines and sizes of HTTP between nodes. The table in docs/PROTOCOL.md §9 lists them for other languages."""
+"""Deadlines, sizes and rates of HTTP between nodes, both halves.
+
+The table in docs/PROTOCOL.md §9 lists them for other languages; tests/transport/test_limits.py holds it to what is
+here. What a server grants its peers is one value, :class:`ServerLimits`, so that a test or an operator can run one
+with others.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 CONNECT_SECONDS: Final = 5.0
@@ -24,6 +30,80 @@ ERROR_BYTES_MAX: Final = 64 * 1024
 KEEPALIVE_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 3.0
 ERROR_TEXT_MAX: Final = 500
+
+HEADER_BYTES_MAX: Final = 8190
+"""Of the request line, and of every header: a ticket with its path has up to 7,168 (PROTOCOL §3.2)."""
+
+HEADERS_MAX: Final = 64
+"""Headers of a request; ours have a dozen."""
+
+BACKLOG: Final = 512
+"""Connections that the kernel keeps until we accept them."""
+
+CONNECTIONS_PER_FILE: Final = 0.5
+"""The share of the process's file descriptors that connections may take; the database, pieces and our own calls need
+the rest."""
+
+LINGER_BYTES_MAX: Final = EXPECT_BYTES_MIN
+"""What is still taken of a body that was refused, and thrown away, so that the sender gets to read its refusal: what an
+honest one sends without asking."""
+
+ADDRESSES_MAX: Final = 16_384
+"""Addresses whose budgets are remembered, the latest; some 6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A token bucket: ``burst`` at once, then ``per_second``."""
+
+    per_second: float
+    burst: int
+
+
+CONNECTIONS_SERVED_MAX: Final = 1024
+"""Idle ones cost some 10 KiB; what an answer or a body costs is bounded by the node's budget of such bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What a server grants its peers.
+
+    An address is an IPv4 address or the /64 of an IPv6 address. Loopback has half of all connections and no budgets:
+    whoever is there runs the machine, or came through a proxy of its operator, behind which all look alike. A local
+    network has all its nodes and clients on it.
+    """
+
+    connections_max: int = CONNECTIONS_SERVED_MAX
+    """In all, and never more than CONNECTIONS_PER_FILE of the file descriptors."""
+
+    connections_per_address_max: int = 64
+    """Eight clients (CONNECTIONS_PER_PEER_MAX each) behind one address."""
+
+    silent_seconds: float = 10.0
+    """From being accepted to the first byte."""
+
+    head_seconds: float = 10.0
+    """From a head's first byte to its last."""
+
+    linger_seconds: float = 1.0
+    """How long the rest of a refused body is taken and thrown away, up to LINGER_BYTES_MAX."""
+
+    look_seconds: float = 1.0
+    """Between two looks at who is past a deadline: so much later they may end."""
+
+    requests: Rate = Rate(per_second=1000, burst=5000)
+    """All requests of an address. A client of 8 connections at 10 ms makes 800 a second."""
+
+    anonymous: Rate = Rate(per_second=500, burst=5000)
+    """Those without a signature: reads of pieces, handshakes, the public record. 500 pieces a second are more than
+    1 Gbit/s from pieces of 256 KiB on, and as short answers a twentieth of a core."""
+
+    failures: Rate = Rate(per_second=5, burst=100)
+    """Answers that say the peer's fault (400, 401, 404 for a path that is none, 405, 408, 413, 422 to what it sent) and
+    connections that never made a request. Each may have cost a signature, 40 µs. The burst is an honest client with a
+    wrong clock that puts many pieces."""
+
+    loopback_has_budgets: bool = False
 
 
 def deadline_seconds(body_bytes: int) -> float:

@@ -1,30 +1,36 @@
 """The answering half: an aiohttp application whose every failure is one JSON error.
 
-A handler gets the request, reads its body through :func:`read_body` (bounded in size and time), asks
-:func:`authenticate` who sent it, and returns bytes or raises a HippyError. Nothing here decides who may do
-what.
+A handler gets the request, reads its body through :func:`read_body` (bounded in size and time), asks its
+:class:`Guard` who sent it, and returns bytes or raises a HippyError. Nothing here decides who may do
+what. :func:`serving` puts hippy.transport.connections and hippy.transport.gate before the application: deadlines, caps,
+and the budgets of addresses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
-from hippy.errors import HTTP_STATUS, ConfigError, DeadlineError, HippyError, ProtocolError, TooLargeError
+from hippy.errors import ConfigError, DeadlineError, ProtocolError, TooLargeError
 from hippy.ids import PublicKey
 from hippy.transport import limits
+from hippy.transport.answers import described, error_response, message_response
+from hippy.transport.budgets import Budgets
+from hippy.transport.connections import Connections, Traffic
+from hippy.transport.gate import Gate, check_head
+from hippy.transport.limits import ServerLimits
 from hippy.wire.btauth import NonceWindow, SignedRequest, verify_request
-from hippy.wire.canonical import Message
+
+__all__ = ["Guard", "Route", "build_app", "error_response", "message_response", "read_body", "serving"]
 
 log = logging.getLogger("hippy.transport")
 
@@ -48,12 +54,19 @@ ExpectHandler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One endpoint. ``expect`` runs before the body is sent, for routes whose bodies are large."""
+    """One endpoint.
+
+    ``expect`` runs before the body is sent, for routes whose bodies are large. Before it, and before the handler, a
+    request is refused by its head alone: one that announces more than ``body_bytes_max`` bytes, and one without the
+    headers of a signature where the route is ``signed``.
+    """
 
     method: str
     path: str
     handler: Handler
     expect: ExpectHandler | None = None
+    body_bytes_max: int | None = None
+    signed: bool = False
 
 
 @dataclass(slots=True)
@@ -75,24 +88,28 @@ class Guard:
 
 
 def build_app(routes: Sequence[Route]) -> web.Application:
-    """Return an application that answers ``routes`` and says so in JSON when it cannot."""
-    app = web.Application(middlewares=[_errors_as_json])
+    """Return an application that answers ``routes``; it is served by :func:`serving`, which makes errors JSON."""
+    app = web.Application()
     for route in routes:
-        app.router.add_route(
-            route.method,
-            route.path,
-            route.handler,
-            expect_handler=_guarded(route.expect) if route.expect else None,
-        )
+        app.router.add_route(route.method, route.path, _by_head(route), expect_handler=_guarded(route))
     return app
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[Endpoint]:
+async def serving(
+    app: web.Application,
+    host: str,
+    port: int,
+    *,
+    allowed: ServerLimits | None = None,
+    traffic: Traffic | None = None,
+) -> AsyncIterator[Endpoint]:
     """Serve ``app`` until the context ends; yields where it listens (port 0: a free one).
 
-    Raises ConfigError when the address cannot be bound.
+    ``allowed`` is what peers are granted, ``traffic`` counts what they do. Raises ConfigError when the address
+    cannot be bound.
     """
+    allowed, traffic = allowed or ServerLimits(), traffic or Traffic()
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -100,41 +117,64 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[E
         handle_signals=False,
         keepalive_timeout=limits.KEEPALIVE_SECONDS,
         shutdown_timeout=limits.SHUTDOWN_SECONDS,
+        lingering_time=allowed.linger_seconds,
+        max_line_size=limits.HEADER_BYTES_MAX,
+        max_field_size=limits.HEADER_BYTES_MAX,
+        max_headers=limits.HEADERS_MAX,
         auto_decompress=False,  # signatures and limits are about the bytes that were sent
     )
     await runner.setup()
+    assert runner.server is not None
+    budgets = Budgets(requests=allowed.requests, anonymous=allowed.anonymous, failures=allowed.failures)
+    connections = Connections(runner.server, allowed, budgets, traffic)
+    gate = Gate(app, runner.server.request_handler, connections, budgets, traffic)
+    runner.server.request_handler = gate.answer
     try:
-        try:
-            await web.TCPSite(runner, host, port, backlog=512).start()
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host} port {port}: {error.strerror}",
-                hint="another program may use the port; choose a different one",
-            ) from None
-        bound = runner.addresses[0]
+        async with _listening(connections, host, port) as endpoint:
+            yield endpoint
+    finally:
+        connections.close()
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _listening(connections: Connections, host: str, port: int) -> AsyncIterator[Endpoint]:
+    loop = asyncio.get_running_loop()
+    try:
+        listener = await loop.create_server(connections.new, host, port, backlog=limits.BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}",
+            hint="another program may use the port; choose a different one",
+        ) from None
+    try:
+        bound = listener.sockets[0].getsockname()
         yield Endpoint(bound[0], bound[1])
     finally:
-        await runner.cleanup()
+        listener.close()
 
 
 async def read_body(request: web.Request, limit: int, *, arrived: Callable[[int], None] = lambda _: None) -> bytes:
     """Return the whole body; ``arrived`` hears of bytes as they come and may raise to refuse more.
 
     Raises TooLargeError above ``limit`` bytes (before reading where the length is announced) and DeadlineError
-    when the sender stalls or is slower than hippy.transport.limits allows.
+    when the sender stalls or is slower than hippy.transport.limits allows: at every moment, so that a body of unknown
+    or great length that does not come is given up as soon as a short one.
     """
     announced = request.content_length
     if announced is not None and announced > limit:
         raise TooLargeError(f"the body has {announced} bytes, the limit is {limit}")
     parts, size = [], 0
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(limits.deadline_seconds(announced or limit)):
+        async with asyncio.timeout_at(began + limits.deadline_seconds(0)) as deadline:
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 if size > limit:
                     raise TooLargeError(f"the body is longer than {limit} bytes")
                 arrived(len(chunk))
                 parts.append(chunk)
+                deadline.reschedule(began + limits.deadline_seconds(size))
     except TimeoutError:
         raise DeadlineError("the body did not arrive in time") from None
     except (web.RequestPayloadError, HttpProcessingError):
@@ -142,33 +182,32 @@ async def read_body(request: web.Request, limit: int, *, arrived: Callable[[int]
     return b"".join(parts)
 
 
-def message_response(message: Message, *, status: int = 200) -> web.Response:
-    """Return a message as a response."""
-    return web.Response(status=status, body=message.encode(), content_type="application/json")
+def _by_head(route: Route) -> Handler:
+    """Return a route's handler behind the checks of a request's head."""
+    if route.body_bytes_max is None and not route.signed:
+        return route.handler
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        check_head(request, body_bytes_max=route.body_bytes_max, signed=route.signed)
+        return await route.handler(request)
+
+    return handler
 
 
-def error_response(error: HippyError, *, headers: dict[str, str] | None = None) -> web.Response:
-    """Return an error as the JSON every client reads."""
-    described = {"code": error.code, "message": error.message}
-    if error.hint:
-        described["hint"] = error.hint
-    status = HTTP_STATUS.get(error.code, 500)
-    if error.code == "rate_limited":
-        headers = {"Retry-After": "1", **(headers or {})}
-    body = json.dumps({"error": described}).encode()
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
-
-
-@web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    return await _answer(request, handler)
-
-
-def _guarded(expect: ExpectHandler) -> ExpectHandler:
+def _guarded(route: Route) -> ExpectHandler:
     """aiohttp runs expect handlers outside the middlewares; give them the same errors, and say go on."""
 
+    async def expect(request: web.Request) -> web.StreamResponse | None:
+        if request.headers[hdrs.EXPECT].lower() != "100-continue":
+            raise web.HTTPExpectationFailed
+        check_head(request, body_bytes_max=route.body_bytes_max, signed=route.signed)
+        return None if route.expect is None else await route.expect(request)
+
     async def checked(request: web.Request) -> web.StreamResponse | None:
-        refused = await _answer(request, expect)
+        try:
+            refused = await expect(request)
+        except Exception as error:  # noqa: BLE001 - the top of a request; what is unexpected is logged
+            refused = described(request, error)
         if refused is not None:
             refused.force_close()
             return refused
@@ -177,20 +216,3 @@ def _guarded(expect: ExpectHandler) -> ExpectHandler:
         return None
 
     return checked
-
-
-async def _answer(request: web.Request, handler: Callable[[web.Request], Awaitable[R]]) -> R | web.Response:
-    try:
-        return await handler(request)
-    except HippyError as error:
-        return error_response(error)
-    except web.HTTPException as error:
-        kind = TooLargeError if error.status == 413 else ProtocolError
-        answer = error_response(kind(f"{error.reason}: {request.method} {request.path[:64]}"))
-        answer.set_status(error.status)
-        return answer
-    except (asyncio.CancelledError, ConnectionError):
-        raise
-    except Exception:
-        log.exception("unexpected error while answering %s %s", request.method, request.path[:64])
-        return error_response(HippyError("internal error; the node's log has the details"))
