@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hippy.chain.network import LocalNetwork, parse_network
+from hippy.chain.network import BittensorNetwork, parse_network
 from hippy.chain.open import open_chain
 from hippy.chain.protocol import Chain
 from hippy.chain.publish import check_publishable
@@ -85,7 +85,7 @@ async def joined_chain(settings: JoiningSettings, clock: Clock) -> AsyncIterator
     """
     network = parse_network(settings.network)
     hotkey_file = _hotkey_file(settings)
-    local = isinstance(network, LocalNetwork) or network.loopback
+    local = not isinstance(network, BittensorNetwork) or network.loopback
     identity = await asyncio.to_thread(_checked_identity, settings.published_host, hotkey_file, local=local)
     async with open_chain(
         settings.network,

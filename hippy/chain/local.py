@@ -97,7 +97,7 @@ class LocalChain:
 
     @property
     def is_local(self) -> bool:
-        """True: endpoints are loopback addresses and all on one machine."""
+        """True: endpoints are addresses inside this machine or its network."""
         return True
 
     async def metagraph(self) -> Metagraph:
@@ -197,6 +197,10 @@ class LocalChain:
         Raises NotFoundError when it is not registered, TemporaryError when the file stays locked.
         """
         await self._run(partial(self._store.deregister, hotkey))
+
+    def seen_by(self, hotkey: PublicKey) -> LocalChain:
+        """Return this chain as ``hotkey`` sees it, over the same open file; only the original is closed."""
+        return LocalChain(self._store, self._worker, hotkey=hotkey, clock=self._clock)
 
     async def close(self) -> None:
         """Close the file and end the thread; a second time does nothing."""

@@ -36,6 +36,7 @@ class LocalStore:
         self.genesis = genesis
         self._path = path
         self._connection = connection
+        self._kept: tuple[tuple[int, int], tuple[Neuron, ...]] | None = None
 
     @classmethod
     def open(cls, path: Path) -> LocalStore:
@@ -51,7 +52,23 @@ class LocalStore:
             self._connection.close()
 
     def neurons(self) -> tuple[Neuron, ...]:
-        """Return all neurons in uid order, with the incentive that the last set weights give them."""
+        """Return all neurons in uid order, with the incentive that the last set weights give them.
+
+        They are computed again only when the file has changed: a full subnet takes 30 ms, and every question about the
+        network asks for them.
+        """
+        version = self._version()  # before reading: what changes meanwhile is read again the next time
+        if self._kept is None or self._kept[0] != version:
+            self._kept = version, self._read_neurons()
+        return self._kept[1]
+
+    def _version(self) -> tuple[int, int]:
+        """Return what differs after a change by somebody else, or by us."""
+        with sqlite_errors(self._path):
+            (others,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return others, self._connection.total_changes
+
+    def _read_neurons(self) -> tuple[Neuron, ...]:
         with self._transaction("BEGIN") as sql:  # one snapshot for both reads
             rows = sql.execute(
                 "SELECT uid, hotkey, coldkey, endpoint, validator_permit, stake_rao, registered_block"

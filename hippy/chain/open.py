@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from hippy.chain.cached import open_cached
 from hippy.chain.local import open_local_chain
-from hippy.chain.network import BittensorNetwork, LocalNetwork, parse_network
+from hippy.chain.network import BittensorNetwork, LocalNetwork, PrivateNetwork, parse_network
 from hippy.chain.protocol import Chain
 from hippy.clock import Clock
 from hippy.errors import ConfigError
@@ -51,8 +51,21 @@ def open_chain(
     if isinstance(named, LocalNetwork):
         path = Path(named.directory) / CHAIN_FILE
         return open_local_chain(path, hotkey=None if identity is None else identity.public_key, clock=clock)
+    if isinstance(named, PrivateNetwork):
+        return _open_private(named, identity, clock)
     make_substrate = substrate_factory(named, environment)
     return _open_bittensor(named, netuid, identity, clock, fallback_endpoints, make_substrate)
+
+
+@asynccontextmanager
+async def _open_private(network: PrivateNetwork, identity: Identity | None, clock: Clock) -> AsyncIterator[Chain]:
+    from hippy.chain.served import open_served_chain
+
+    async with (
+        open_served_chain(network, identity=identity, clock=clock) as chain,
+        open_cached(chain, clock) as cached,
+    ):
+        yield cached
 
 
 @asynccontextmanager

@@ -34,14 +34,20 @@ PAUSE_SECONDS_MAX: Final = 120.0
 def check_publishable(host: str, *, local: bool) -> None:
     """Look whether a node may publish this numeric address; ``local``: all its peers are on this machine or network.
 
-    Raises ConfigError for an address that means no machine, and for one that strangers cannot reach.
+    Raises ConfigError for an address that means no machine, and for one that its peers would not connect to.
     """
     if ip_address(host).is_unspecified:
         raise ConfigError(
             f"{host} is every address of this machine, and none that others can connect to",
             hint="set publish_host to the address that others reach this machine at",
         )
-    if not local and not Endpoint(host, 1).is_public:
+    place = Endpoint(host, 1)
+    if local and not (place.is_public or place.is_inside):
+        raise ConfigError(
+            f"{host} is no address that other machines would connect to",
+            hint="set host, or publish_host, to an address of this machine like 192.168.1.21",
+        )
+    if not local and not place.is_public:
         raise ConfigError(
             f"{host} is not a public address, so nobody on this network could reach the node",
             hint="set host to a public address of this machine, or publish_host to the one it is reached at",

@@ -1,4 +1,4 @@
-"""``hippy chain register`` and ``hippy chain show``: a subnet as a person meets it.
+"""``hippy chain register`` and ``hippy chain show``: a subnet as a person meets it. Private ones: hippy.cli.keeper.
 
 Registering is the one thing hippy does with a coldkey. Its password comes from a prompt or from
 ``BT_WALLET_PASSWORD``, as the chain's own tools take it, and never from the command line.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from hippy.cli import keeper
 from hippy.cli.network_options import network_options, wallet_options
 from hippy.cli.printing import counted, json_option, print_json
 
@@ -32,7 +33,11 @@ PASSWORD_VARIABLE: Final = "BT_WALLET_PASSWORD"  # noqa: S105 - a name
 
 @click.group()
 def chain() -> None:
-    """Register a node on a Bittensor network; look at a subnet."""
+    """Register a node on a Bittensor network; look at a subnet; keep a private network."""
+
+
+for command in (keeper.create, keeper.serve, keeper.admit, keeper.dismiss, keeper.hotkey):
+    chain.add_command(command)
 
 
 @chain.command()
@@ -105,12 +110,15 @@ def tao(rao: int) -> str:
 
 
 def _bittensor(network: str) -> BittensorNetwork:
-    from hippy.chain.network import LocalNetwork, parse_network
+    from hippy.chain.network import BittensorNetwork, parse_network
     from hippy.errors import UsageError
 
     named = parse_network(network)
-    if isinstance(named, LocalNetwork):
-        raise UsageError("local networks register their own nodes", hint="hippy net up makes nodes and registers them")
+    if not isinstance(named, BittensorNetwork):
+        raise UsageError(
+            "only Bittensor networks are registered on with a wallet",
+            hint="hippy net up registers the nodes that it makes, hippy chain admit those of a private network",
+        )
     return named
 
 

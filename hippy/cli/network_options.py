@@ -20,7 +20,7 @@ def network_options(*, required: bool) -> Decorator:
         "--network",
         required=required,
         metavar="NETWORK",
-        help="local:DIR, finney, test, ws://HOST:PORT or wss://HOST:PORT.",
+        help="local:DIR, private:HOST:PORT/SS58, finney, test, ws://HOST:PORT or wss://HOST:PORT.",
     )
     netuid = click.option(
         "--netuid", type=click.IntRange(0, NETUID_MAX), required=required, metavar="N", help="The subnet's number."

@@ -77,7 +77,7 @@ def test_address_of_no_machine_is_published_nowhere(host: str, local: bool) -> N
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.0.1", "100.64.0.1", "203.0.113.7", "::1", "fd00::1"]
+    "host", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fd00::1"]
 )
 def test_private_address_is_published_on_local_networks_only(host: str) -> None:
     check_publishable(host, local=True)
@@ -89,3 +89,9 @@ def test_private_address_is_published_on_local_networks_only(host: str) -> None:
 @pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1111"])
 def test_public_address_may_be_published(host: str) -> None:
     check_publishable(host, local=False)
+
+
+@pytest.mark.parametrize("host", ["169.254.1.1", "224.0.0.1", "fe80::1", "240.0.0.1"])
+def test_what_no_peer_would_connect_to_is_not_published_on_a_local_network_either(host: str) -> None:
+    with pytest.raises(ConfigError, match="no address that other machines"):
+        check_publishable(host, local=True)

@@ -1,0 +1,124 @@
+"""A private network: a keeper, nodes and a client that share nothing but addresses and keys (docs/OPERATING.md)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import wait_until
+
+pytestmark = pytest.mark.e2e
+
+MINERS = 4
+HIPPY = [sys.executable, "-m", "hippy.cli"]
+
+
+class Machine:
+    """One machine's directory and environment: nothing of the others is in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HIPPY_")}
+        self.environment = {**kept, "HIPPY_HOME": str(directory / "home")}
+
+    def run(self, *arguments: object, given: str = "") -> str:
+        done = subprocess.run(
+            [*HIPPY, *map(str, arguments)],
+            cwd=self.directory,
+            env=self.environment,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def serving(self, *arguments: object, says: str) -> Iterator[str]:
+        """Run a daemon while the context lasts; yields its output as soon as that has ``says``."""
+        path = self.directory / "log.txt"
+        with path.open("wb") as log:
+            command = [*HIPPY, *map(str, arguments)]
+            process = subprocess.Popen(command, cwd=self.directory, env=self.environment, stdout=log, stderr=log)
+        try:
+            wait_until(
+                lambda: re.search(says, path.read_text()) is not None or process.poll() is not None,
+                seconds=60,
+                what=f"{says!r} of {arguments}",
+            )
+            assert process.poll() is None, path.read_text()
+            yield path.read_text()
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def test_nodes_on_several_machines_store_and_return_data(tmp_path: Path) -> None:
+    keeper = Machine(tmp_path / "keeper")
+    keeper.run("chain", "create", "net", "--block-seconds", "1", "--tempo", "20")
+    with ExitStack() as running:
+        told = running.enter_context(
+            keeper.serving("chain", "serve", "net", "--host", "127.0.50.1", "--port", "0", says="network = ")
+        )
+        found = re.search(r'"(private:[^"]+)"', told)
+        assert found is not None
+        network = found[1]
+        addresses = {}
+        for role, count in (("validator", 1), ("miner", MINERS)):
+            for number in range(1, count + 1):
+                machine = Machine(tmp_path / f"{role}{number}")
+                hotkey = machine.run("chain", "hotkey", "hotkey").strip()
+                permit = ["--validator"] if role == "validator" else []
+                keeper.run("chain", "admit", "net", hotkey, *permit)
+                machine.directory.joinpath("settings.toml").write_text(_settings(role, number, network))
+                told = running.enter_context(
+                    machine.serving(role, "run", "--config", "settings.toml", says="listening on ")
+                )
+                listening = re.search(r"listening on (\S+)", told)
+                assert listening is not None
+                addresses[role] = listening[1]
+        client = Machine(tmp_path / "client")
+        client.run("login", "--validator", addresses["validator"])
+        data = os.urandom(300_000)
+        client.directory.joinpath("file").write_bytes(data)
+        wait_until(lambda: client_sees_miners(client), seconds=60, what="four live miners")
+        client.run("put", "--ec", "2/4", "file", "hippy://b/file")
+        client.run("get", "hippy://b/file", "back")
+        assert client.directory.joinpath("back").read_bytes() == data
+
+
+def client_sees_miners(client: Machine) -> bool:
+    done = subprocess.run(
+        [*HIPPY, "put", "--ec", "2/4", __file__, "hippy://b/probe"],
+        cwd=client.directory,
+        env=client.environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _settings(role: str, number: int, network: str) -> str:
+    lines = [
+        f'network = "{network}"',
+        f'host = "127.0.{50 + number if role == "miner" else 60}.1"',
+        "port = 0",
+        'hotkey_file = "hotkey"',
+        'data_dir = "data"',
+    ]
+    if role == "validator":
+        lines += ["unpaid_quota_bytes = 100_000_000", "probe_seconds = 2", "probe_stale_seconds = 10"]
+    else:
+        lines += ["capacity_bytes = 1_000_000_000", "disk_reserve_bytes = 0"]
+    return "\n".join(lines)
