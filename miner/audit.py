@@ -1,8 +1,8 @@
 """Answering audits: ``POST /v1/audit`` (PROTOCOL §5.2, §5.3).
 
-A validator names up to 64 leaves and gets each with its path, or our word that it is lost or was never received,
-under one signature. It is answered in the order size, signature, permit, parse, disk: a stranger costs us a body of
-2 KiB and no disk.
+A validator names up to 64 leaves and gets each with its path, or our word that it is lost, was released (with the
+release) or was never received, under one signature. It is answered in the order size, signature, permit, parse, disk:
+a stranger costs us a body of 2 KiB and no disk.
 
 What one answer costs: one look into the index, one call into the store's threads (a read per leaf, a tree per piece)
 and one more for hashing and signing. One validator has at most four answers under way and a rate over time
@@ -25,7 +25,9 @@ from aiohttp import web
 
 from hippy.errors import AuthError, RateLimitedError
 from hippy.identity import Identity, ss58_encode
+from hippy.ids import Root
 from hippy.miner.bounds import Shares
+from hippy.miner.figures import counting_errors
 from hippy.miner.leaves import ProvenLeaf
 from hippy.miner.permits import Permits
 from hippy.miner.rates import Rates
@@ -78,10 +80,17 @@ class Audits:
 
     def route(self) -> Route:
         """Return the route to serve."""
-        return Route("POST", "/v1/audit", self.answer)
+        return Route("POST", "/v1/audit", self.answer, body_bytes_max=AUDIT_BYTES_MAX, signed=True)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one batch."""
+        outcomes = self._store.figures.audits
+        with counting_errors(outcomes):
+            answer = await self._answered(request)
+        outcomes["answered" if answer.status == web.HTTPOk.status_code else "rate_limited"] += 1
+        return answer
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
         body = await read_body(request, AUDIT_BYTES_MAX)
         validator = self._guard.sender(request, body)
         if not await self._permits.has(validator):
@@ -93,18 +102,19 @@ class Audits:
             if wait_seconds:
                 return _too_often(wait_seconds)
             async with self._turns.turn():
-                buffers = await self._answer(asked, request_hash(scope, body))
+                buffers = await self._answer(asked, scope, body)
             return await send(request, buffers, deadline_seconds=SEND_SECONDS)
 
-    async def _answer(self, asked: AuditRequest, bound_to: bytes) -> list[Buffer]:
+    async def _answer(self, asked: AuditRequest, scope: Scope, body: bytes) -> list[Buffer]:
         found = await self._store.leaves(asked.entries)
-        return await asyncio.to_thread(self._signed, asked, bound_to, found)
+        gone = {leaf.root for leaf in asked.entries if found.get(leaf) is None}
+        releases = await self._store.releases.of(gone, scope.validator) if gone else {}
+        entries = tuple(_entry(leaf, found, releases) for leaf in asked.entries)
+        self._store.figures.leaves.update(entry.status.name.lower() for entry in entries)
+        return await asyncio.to_thread(self._signed, entries, request_hash(scope, body))
 
-    def _signed(
-        self, asked: AuditRequest, bound_to: bytes, found: Mapping[PieceLeaf, ProvenLeaf | None]
-    ) -> list[Buffer]:
+    def _signed(self, entries: tuple[ResponseEntry, ...], bound_to: bytes) -> list[Buffer]:
         """Return the body of the answer; hashes a megabyte."""
-        entries = tuple(_entry(leaf, found) for leaf in asked.entries)
         signed = response_hash(evidence_of(bound_to, entries))
         return encode_response(AuditResponse(bound_to, entries, signed, self._identity.sign(signed)))
 
@@ -114,10 +124,13 @@ def _too_often(wait_seconds: float) -> web.Response:
     return error_response(error, headers={"Retry-After": str(math.ceil(wait_seconds))})
 
 
-def _entry(asked: PieceLeaf, found: Mapping[PieceLeaf, ProvenLeaf | None]) -> ResponseEntry:
-    if asked not in found:
-        return ResponseEntry(Status.NEVER_RECEIVED)
-    leaf = found[asked]
-    if leaf is None:
-        return ResponseEntry(Status.LOST)
-    return ResponseEntry(Status.OK, leaf.data, leaf.path)
+def _entry(
+    asked: PieceLeaf, found: Mapping[PieceLeaf, ProvenLeaf | None], releases: Mapping[Root, bytes]
+) -> ResponseEntry:
+    """Return the answer for one leaf: the leaf, else the release of its piece, else what we know."""
+    leaf = found.get(asked)
+    if leaf is not None:
+        return ResponseEntry(Status.OK, leaf.data, leaf.path)
+    if asked.root in releases:
+        return ResponseEntry(Status.RELEASED, releases[asked.root])
+    return ResponseEntry(Status.LOST if asked in found else Status.NEVER_RECEIVED)

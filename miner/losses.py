@@ -5,7 +5,8 @@ for: it will be met again. :meth:`Losses.settle` makes the notes durable and loo
 because a loss that was healed or never was must not be reported. What becomes of a loss then stands in the index
 (hippy.miner.lost_rows); telling the validators is hippy.miner.reports'.
 
-Damaged files stay where they are: their undamaged leaves are still served.
+Until then damaged files stay where they are, and their undamaged leaves are served. What is left of a piece that is
+known to be lost is set aside: nobody counts on it, and the operator may want to see it.
 
 Example::
 
@@ -38,13 +39,17 @@ LOOKED_AT_ONCE: Final = 256
 IsWhole = Callable[[Root, int], Awaitable[bool]]
 """Root and length: whether the piece is on the disk as it was. Raises TemporaryError when that cannot be seen now."""
 
+SetAside = Callable[[Root], Awaitable[None]]
+"""Moves away what is left of a piece that is lost. Raises TemporaryError when that cannot be done now."""
+
 
 class Losses:
     """What this miner knows of its losses."""
 
-    def __init__(self, index: ObligationIndex, is_whole: IsWhole) -> None:
+    def __init__(self, index: ObligationIndex, is_whole: IsWhole, set_aside: SetAside) -> None:
         self._index = index
         self._is_whole = is_whole
+        self._set_aside = set_aside
         self._noted: set[Root] = set()
         self._news = asyncio.Event()
 
@@ -111,7 +116,10 @@ class Losses:
                 (whole if await self._is_whole(root, length) else lost).append(root)
             except TemporaryError as error:
                 log.warning("piece %s cannot be looked at now: %s", root.hex(), error)
-        await self._index.settle_lost(lost, whole)
-        for root in lost:
+        for root in await self._index.settle_lost(lost, whole):
             log.error("piece %s is lost or damaged on this disk; its validators will be told", root.hex())
+            try:
+                await self._set_aside(root)
+            except TemporaryError as error:
+                log.warning("what is left of piece %s stays where it is: %s", root.hex(), error)
         return len(lost) + len(whole) == len(batch)

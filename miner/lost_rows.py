@@ -30,16 +30,22 @@ _TIME_BYTES: Final = 8
 _LAST: Final = b"\xff" * ID_BYTES
 
 
-def note(state: Transaction, roots: Iterable[Root]) -> None:
-    """Have these pieces looked at, but for those that are known to be lost."""
-    for root in roots:
-        if state.get(_LOST + root) is None:
-            state.put(_CHECK + root, b"")
+def note(state: Transaction, roots: Iterable[Root]) -> int:
+    """Have these pieces looked at, but for those that are known to be lost, and return how many."""
+    unknown = [root for root in roots if state.get(_LOST + root) is None]
+    for root in unknown:
+        state.put(_CHECK + root, b"")
+    return len(unknown)
 
 
 def is_noted(state: Reader, root: Root) -> bool:
     """Return whether a piece is to be looked at, or was and is lost."""
     return any(state.get(kind + root) is not None for kind in (_CHECK, _LOST))
+
+
+def is_lost(state: Reader, root: Root) -> bool:
+    """Return whether a look confirmed that a piece is lost."""
+    return state.get(_LOST + root) is not None
 
 
 def unchecked(state: Reader, after: Root | None, limit: int) -> list[Root]:
@@ -53,14 +59,15 @@ def dismiss(state: Transaction, root: Root) -> None:
     state.delete(_CHECK + root)
 
 
-def confirm(state: Transaction, root: Root, validators: Collection[PublicKey]) -> None:
-    """The look found the piece lost: its validators are to be told; nothing if it was stored anew meanwhile."""
+def confirm(state: Transaction, root: Root, validators: Collection[PublicKey]) -> bool:
+    """The look found the piece lost: its validators are to be told. False: it was stored anew meanwhile."""
     if state.get(_CHECK + root) is None:
-        return
+        return False
     state.delete(_CHECK + root)
     state.put(_LOST + root, b"".join(sorted(validators)))
     for validator in validators:
         state.put(_TELL + validator + root, b"")
+    return True
 
 
 def validators_to_tell(state: Reader) -> list[PublicKey]:

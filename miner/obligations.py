@@ -1,15 +1,14 @@
 """The miner's index: which pieces it has, and to whom it owes them (PROTOCOL §3.2).
 
-Rows::
+A piece exists when its row does (hippy.miner.tables has the keys), and the row is written, synced, after the file is
+durable. An obligation's row and the sums change in one transaction, so the bytes of a root that two accounts store are
+counted once. How obligations end is hippy.miner.releases', what becomes of their bytes hippy.miner.trash's.
 
-    "obl/" ‖ root ‖ ticket id   canonical Obligation: the ticket and the receipt it was answered with
-    "piece/" ‖ root             u64 length; there as long as any obligation names the root
-    "check/", "lost/", "tell/", "again/"  what is known of lost pieces (hippy.miner.lost_rows)
-    "meta/format"               "1"
-    "meta/used"                 u64 sum of all lengths
+Example::
 
-A piece exists when its row does, and the row is written, synced, after the file is durable. An obligation's
-row and the sums change in one transaction, so the bytes of a root that two accounts store are counted once.
+    index = ObligationIndex(database)
+    totals = await index.open(fresh_allowed=True)
+    added = await index.add(Obligation(ticket=ticket, receipt=receipt))
 """
 
 from __future__ import annotations
@@ -22,18 +21,30 @@ from hippy.errors import ConfigError
 from hippy.hashing import u64
 from hippy.ids import MessageId, PublicKey, Root
 from hippy.kv import Database, Reader, Transaction
-from hippy.miner import lost_rows
+from hippy.miner import lost_rows, trash_rows
+from hippy.miner.tables import (
+    OBLIGATION,
+    PIECE,
+    Totals,
+    count,
+    length_of,
+    number,
+    obligation_key,
+    put_totals,
+    totals_of,
+)
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS, Message
 from hippy.wire.ticket import Receipt, Ticket
 
-FORMAT: Final = b"1"
+FORMAT: Final = b"2"
+FORMAT_BEFORE: Final = b"1"
+"""Had no sums but that of all bytes, no trash and no releases."""
+
 COMMIT_SECONDS: Final = 600 + 2 * CLOCK_TOLERANCE_SECONDS
 """After upload_by a piece can be committed for 10 minutes (PROTOCOL §3.3), and the two clocks may differ."""
 
-_OBLIGATION: Final = b"obl/"
-_PIECE: Final = b"piece/"
 _FORMAT_KEY: Final = b"meta/format"
-_USED_KEY: Final = b"meta/used"
+_USED_KEY_BEFORE: Final = b"meta/used"
 
 T = TypeVar("T")
 
@@ -48,10 +59,10 @@ class Obligation(Message):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The receipt that stands for the ticket now, and the bytes used after it."""
+    """The receipt that stands for the ticket now, and the sums after it."""
 
     receipt: Receipt
-    used_bytes: int
+    totals: Totals
 
 
 class ObligationIndex:
@@ -60,8 +71,8 @@ class ObligationIndex:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, *, fresh_allowed: bool) -> int:
-        """Return the bytes used, starting an index where there is none.
+    async def open(self, *, fresh_allowed: bool) -> Totals:
+        """Return the sums, starting an index where there is none and taking over one of the format before.
 
         ``fresh_allowed`` is False when there are piece files already: without their index they would all look
         like leftovers and be removed. Raises ConfigError then, and for an index of another version.
@@ -70,13 +81,12 @@ class ObligationIndex:
 
     async def receipt(self, root: Root, ticket_id: MessageId) -> Receipt | None:
         """Return the receipt a ticket was answered with, if it was."""
-        raw = await self._database.read(lambda state: state.get(_obligation_key(root, ticket_id)))
+        raw = await self._database.read(lambda state: state.get(obligation_key(root, ticket_id)))
         return None if raw is None else Obligation.parse(raw).receipt
 
     async def length(self, root: Root) -> int | None:
         """Return a piece's length, None when we do not have it."""
-        raw = await self._database.read(lambda state: state.get(_PIECE + root))
-        return None if raw is None else _number(raw)
+        return await self._database.read(lambda state: length_of(state, root))
 
     async def lengths(self, roots: Collection[Root]) -> dict[Root, int]:
         """Return the lengths of those pieces that we have, in one read."""
@@ -93,9 +103,12 @@ class ObligationIndex:
         """Run ``work`` off the event loop with a function that gives all roots with a first byte."""
         return await self._database.read(lambda state: work(lambda byte: _roots(state, byte)))
 
-    async def note_lost(self, roots: Collection[Root]) -> None:
-        """Have pieces looked at that were met lost or damaged; one that is known to be lost is not."""
-        await self._database.transact(lambda state: lost_rows.note(state, roots))
+    async def note_lost(self, roots: Collection[Root]) -> int:
+        """Have pieces looked at that were met lost or damaged, and return how many.
+
+        One that is known to be lost, or was removed meanwhile, is not.
+        """
+        return await self._database.transact(lambda state: lost_rows.note(state, list(_lengths(state, roots))))
 
     async def unchecked(self, after: Root | None, limit: int) -> list[tuple[Root, int]]:
         """Return at most ``limit`` noted pieces behind ``after`` that nobody has looked at, with their lengths."""
@@ -105,16 +118,22 @@ class ObligationIndex:
 
         return await self._database.read(read)
 
-    async def settle_lost(self, lost: Collection[Root], whole: Collection[Root]) -> None:
-        """Write what the look at noted pieces showed: those lost are to be told to who issued their obligations."""
+    async def settle_lost(self, lost: Collection[Root], whole: Collection[Root]) -> list[Root]:
+        """Write what the look at noted pieces showed: those lost are to be told to who issued their obligations.
 
-        def write(state: Transaction) -> None:
+        Returns those that are known to be lost now, for some may have been stored anew meanwhile.
+        """
+
+        def write(state: Transaction) -> list[Root]:
             for root in whole:
                 lost_rows.dismiss(state, root)
-            for root in lost:
-                lost_rows.confirm(state, root, _issuers(state, root))
+            return [root for root in lost if lost_rows.confirm(state, root, _issuers(state, root))]
 
-        await self._database.transact(write)
+        return await self._database.transact(write)
+
+    async def is_lost(self, root: Root) -> bool:
+        """Return whether a look confirmed that a piece is lost, and it was not stored anew since."""
+        return await self._database.read(lambda state: lost_rows.is_lost(state, root))
 
     async def validators_to_tell(self) -> list[PublicKey]:
         """Return the validators that do not know of all they are to be told."""
@@ -147,59 +166,69 @@ class ObligationIndex:
         return await self._database.read(lambda state: lost_rows.is_noted(state, root))
 
 
-def _open(state: Transaction, *, fresh_allowed: bool) -> int:
+def _open(state: Transaction, *, fresh_allowed: bool) -> Totals:
     version = state.get(_FORMAT_KEY)
-    if version is None:
-        if not fresh_allowed:
-            raise ConfigError("there are pieces but no index of them", hint="restore the index, or move pieces/ away")
+    if version is None and not fresh_allowed:
+        raise ConfigError("there are pieces but no index of them", hint="restore the index, or move pieces/ away")
+    if version not in (None, FORMAT_BEFORE, FORMAT):
+        raise ConfigError(
+            f"the index has format {version[:16]!r}, this version knows {FORMAT!r}",
+            hint="run the version of hippy that wrote it, or a newer one",
+        )
+    if version == FORMAT_BEFORE:
+        _upgrade(state)
+    if version != FORMAT:  # a start writes nothing else, for the disk may be full
         state.put(_FORMAT_KEY, FORMAT)
-    elif version != FORMAT:
-        raise ConfigError(f"the index has format {version[:16]!r}, this version knows {FORMAT!r}")
-    return _number(state.get(_USED_KEY))
+    return totals_of(state)
+
+
+def _upgrade(state: Transaction) -> None:
+    """Take over an index that has no sums but one: a scan of its keys, two rows written, nothing else changed."""
+    put_totals(
+        state,
+        Totals(
+            used_bytes=number(state.get(_USED_KEY_BEFORE)),
+            pieces=sum(1 for _ in state.scan(PIECE)),
+            obligations=sum(1 for _ in state.scan(OBLIGATION)),
+        ),
+    )
+    state.delete(_USED_KEY_BEFORE)
 
 
 def _add(state: Transaction, obligation: Obligation) -> Added:
-    root, used = obligation.ticket.root, _number(state.get(_USED_KEY))
+    root = obligation.ticket.root
     lost_rows.forget(state, root)
-    key = _obligation_key(root, obligation.receipt.ticket_id)
+    key = obligation_key(root, obligation.receipt.ticket_id)
     known = state.get(key)
     if known is not None:
-        return Added(Obligation.parse(known).receipt, used)
-    if state.get(_PIECE + root) is None:
-        used += obligation.ticket.piece_length
-        state.put(_PIECE + root, u64(obligation.ticket.piece_length))
-        state.put(_USED_KEY, u64(used))
+        return Added(Obligation.parse(known).receipt, totals_of(state))
+    trash_rows.take_up(state, root)
+    if length_of(state, root) is None:
+        state.put(PIECE + root, u64(obligation.ticket.piece_length))
+        count(state, used_bytes=obligation.ticket.piece_length, pieces=1)
     state.put(key, obligation.encode())
-    return Added(obligation.receipt, used)
+    return Added(obligation.receipt, count(state, obligations=1))
 
 
 def _roots(state: Reader, byte: int) -> Set[Root]:
-    return {Root(key[len(_PIECE) :]) for key, _ in state.scan(_PIECE + bytes([byte]))}
+    return {Root(key[len(PIECE) :]) for key, _ in state.scan(PIECE + bytes([byte]))}
 
 
 def _lengths(state: Reader, roots: Collection[Root]) -> dict[Root, int]:
-    rows = ((root, state.get(_PIECE + root)) for root in roots)
-    return {root: _number(row) for root, row in rows if row is not None}
+    rows = ((root, state.get(PIECE + root)) for root in roots)
+    return {root: number(row) for root, row in rows if row is not None}
 
 
 def _issuers(state: Reader, root: Root) -> set[PublicKey]:
-    return {Obligation.parse(row).ticket.validator for _, row in state.scan(_OBLIGATION + root)}
+    return {Obligation.parse(row).ticket.validator for _, row in state.scan(OBLIGATION + root)}
 
 
 def _open_until(state: Reader, validator: PublicKey, roots: Sequence[Root], now: float) -> dict[Root, int]:
     """Return when the last of a validator's tickets for each root can be committed no more, where that is to come."""
     found = {}
     for root in roots:
-        tickets = (Obligation.parse(row).ticket for _, row in state.scan(_OBLIGATION + root))
+        tickets = (Obligation.parse(row).ticket for _, row in state.scan(OBLIGATION + root))
         ends = max((ticket.upload_by for ticket in tickets if ticket.validator == validator), default=0)
         if ends + COMMIT_SECONDS > now:
             found[root] = ends + COMMIT_SECONDS
     return found
-
-
-def _obligation_key(root: Root, ticket_id: bytes) -> bytes:
-    return _OBLIGATION + root + ticket_id
-
-
-def _number(raw: bytes | None) -> int:
-    return 0 if raw is None else int.from_bytes(raw, "little")

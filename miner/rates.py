@@ -17,12 +17,10 @@ from typing import Final
 
 from hippy.clock import Clock
 from hippy.ids import PublicKey
+from hippy.wire.pace import USUAL_EPOCH_SECONDS
 
 AUDITS_PER_HOUR: Final = 256
 """307 in an epoch of 72 minutes, where 32 batches that are asked four times each make 128."""
-
-USUAL_EPOCH_SECONDS: Final = 4_320.0
-"""360 blocks of 12 s. Where epochs are shorter, pauses are too (PROTOCOL §5.5), and as many are asked in each."""
 
 BATCHES_PER_EPOCH_MAX: Final = 32
 OWED_EPOCHS_MAX: Final = 20
@@ -36,7 +34,10 @@ PEERS_MAX: Final = 1_024
 
 
 def audits_per_second(epoch_seconds: float) -> float:
-    """Return how many batches a second one validator may ask for in the long run, on a subnet with such epochs."""
+    """Return how many batches a second one validator may ask for in the long run, on a subnet with such epochs.
+
+    Where epochs are shorter, pauses are too (PROTOCOL §5.5), and as many are asked in each.
+    """
     return AUDITS_PER_HOUR / 3_600 * max(1.0, USUAL_EPOCH_SECONDS / epoch_seconds)
 
 

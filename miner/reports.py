@@ -9,7 +9,7 @@ once more when the piece can be committed no longer.
 
 Example::
 
-    async with reporting(LossReporter(store.losses, chain, http, identity, clock)):
+    async with background(LossReporter(store.losses, issuers, http, identity, network, clock).run()):
         ...
 """
 
@@ -18,18 +18,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
-from hippy.chain.protocol import Chain, Neuron
 from hippy.clock import Clock
-from hippy.errors import HippyError, TemporaryError, UnreachableError
 from hippy.identity import Identity, ss58_encode
-from hippy.ids import PublicKey
+from hippy.ids import NetworkId, PublicKey
+from hippy.miner.background import complain
+from hippy.miner.issuers import Issuers
 from hippy.miner.losses import Losses
-from hippy.transport.client import Call, Http, Peer
-from hippy.transport.hello import shake_hands
+from hippy.transport.client import Call, Http
 from hippy.wire.audit import LostAnswer, LostReport
 
 log = logging.getLogger("hippy.miner")
@@ -40,9 +37,6 @@ PAUSE_SECONDS_MIN: Final = 5.0
 PAUSE_SECONDS_MAX: Final = 600.0
 """A validator that was away for long hears of it within ten minutes of its return."""
 
-CHAIN_SECONDS: Final = 10.0
-"""As long as permits wait for a metagraph (hippy.miner.permits)."""
-
 LOOK_AGAIN_SECONDS: Final = 60.0
 """Between two looks at pieces that could not be looked at, and at most between those at what is to be told again."""
 
@@ -50,11 +44,14 @@ LOOK_AGAIN_SECONDS: Final = 60.0
 class LossReporter:
     """Tells the losses of one miner to those who are owed the pieces."""
 
-    def __init__(self, losses: Losses, chain: Chain, http: Http, identity: Identity, clock: Clock) -> None:
+    def __init__(
+        self, losses: Losses, issuers: Issuers, http: Http, identity: Identity, network: NetworkId, clock: Clock
+    ) -> None:
         self._losses = losses
-        self._chain = chain
+        self._issuers = issuers
         self._http = http
         self._identity = identity
+        self._network = network
         self._clock = clock
         self._news: dict[PublicKey, asyncio.Event] = {}
         self._answered = asyncio.Event()
@@ -75,7 +72,7 @@ class LossReporter:
             is_done = await self._losses.settle()
             await self._wake(tasks)
         except Exception as error:  # noqa: BLE001 - the top of a supervised task: serving must go on without it
-            _complain(error, "lost pieces could not be looked at")
+            complain(error, "lost pieces could not be looked at")
             return False
         return is_done
 
@@ -87,7 +84,7 @@ class LossReporter:
                 due = await self._losses.fall_due(self._clock.now())
                 await self._wake(tasks)
             except Exception as error:  # noqa: BLE001 - the top of a supervised task: it tries again for ever
-                _complain(error, "what is to be told again could not be looked up")
+                complain(error, "what is to be told again could not be looked up")
                 due = math.inf
             if due is None:
                 await self._answered.wait()
@@ -110,7 +107,7 @@ class LossReporter:
             try:
                 is_told_all = not await self._tell_next(validator)
             except Exception as error:  # noqa: BLE001 - the top of a supervised task: it tries again for ever
-                _complain(error, f"{ss58_encode(validator)} was not told of lost pieces")
+                complain(error, f"{ss58_encode(validator)} was not told of lost pieces")
                 await self._clock.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
                 continue
@@ -126,12 +123,10 @@ class LossReporter:
         roots = await self._losses.to_tell(validator)
         if not roots:
             return False
-        network = self._chain.network
-        peer = _peer(await self._neuron(validator), validator)
-        await shake_hands(self._http, peer, "validator", network, local=self._chain.is_local, clock=self._clock)
+        peer = await self._issuers.reach(validator)
         report = LostReport(
             miner=self._identity.public_key, validator=validator, roots=tuple(roots), time=int(self._clock.now())
-        ).signed(self._identity, network)
+        ).signed(self._identity, self._network)
         answer = await self._http.message(peer, Call("POST", "/v1/lost", body=report.encode()), LostAnswer)
         await self._losses.told(validator, roots, recorded=answer.recorded, now=self._clock.now())
         self._answered.set()
@@ -139,37 +134,3 @@ class LossReporter:
             "%s was told of %d lost pieces and recorded %d", ss58_encode(validator), len(roots), answer.recorded
         )
         return True
-
-    async def _neuron(self, validator: PublicKey) -> Neuron | None:
-        try:
-            async with asyncio.timeout(CHAIN_SECONDS):
-                return (await self._chain.metagraph()).by_hotkey(validator)
-        except TimeoutError:
-            raise TemporaryError("the chain does not answer") from None
-
-
-@asynccontextmanager
-async def reporting(reporter: LossReporter) -> AsyncIterator[None]:
-    """Run a reporter for the duration of the block.
-
-    No TaskGroup here: it would wrap the errors of the block, which a node's caller knows by their class.
-    """
-    task = asyncio.create_task(reporter.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _peer(neuron: Neuron | None, validator: PublicKey) -> Peer:
-    if neuron is None or neuron.endpoint is None:
-        raise UnreachableError(f"{ss58_encode(validator)} has no endpoint on this subnet now")
-    return Peer(neuron.endpoint, validator)
-
-
-def _complain(error: Exception, what: str) -> None:
-    if isinstance(error, HippyError):
-        log.warning("%s: %s", what, error)
-    else:
-        log.error("%s, unexpectedly", what, exc_info=error)

@@ -37,19 +37,24 @@ from hippy.ids import Root, id_from_hex
 from hippy.miner.audit import Audits
 from hippy.miner.bodies import receive
 from hippy.miner.bounds import Budget
-from hippy.miner.rates import AUDITS_AT_ONCE_MAX, USUAL_EPOCH_SECONDS, Rates, audits_per_second
-from hippy.miner.reports import LossReporter, reporting
+from hippy.miner.figures import counting_errors
+from hippy.miner.housekeeping import keeping_house
+from hippy.miner.metrics import attached
+from hippy.miner.rates import AUDITS_AT_ONCE_MAX, Rates, audits_per_second
 from hippy.miner.service import Admission, MinerService, Upload
 from hippy.miner.settings import MinerSettings
 from hippy.miner.store import PieceStore, open_store
 from hippy.proofs.ranges import covering_leaves, encode_range
 from hippy.proofs.tree import LEAF_BYTES
+from hippy.transport.admin import AdminPlace, admin_serving
 from hippy.transport.client import open_http
+from hippy.transport.granting import granted
 from hippy.transport.hello import HelloDesk
 from hippy.transport.outbox import Outbox
 from hippy.transport.server import Guard, Route, build_app, error_response, message_response, serving
 from hippy.transport.turns import Turns
 from hippy.wire.btauth import NonceWindow
+from hippy.wire.pace import USUAL_EPOCH_SECONDS
 from hippy.wire.ticket import REFUSAL_HEADER, TICKET_BYTES_MAX, TICKET_HEADER, Receipt, Ticket, TicketProof
 
 if TYPE_CHECKING:
@@ -83,16 +88,21 @@ class Pieces:
     def routes(self) -> list[Route]:
         """Return the routes to serve."""
         path = "/v1/pieces/{root}"
-        return [Route("PUT", path, self.put, expect=self.admit), Route("GET", path, self.get)]
+        return [
+            Route("PUT", path, self.put, expect=self.admit, body_bytes_max=PIECE_LENGTH_MAX, signed=True),
+            Route("GET", path, self.get),
+        ]
 
     async def admit(self, request: web.Request) -> web.StreamResponse | None:
         """Decide about an upload; None means that its body is wanted."""
-        upload = self._upload(request)
-        try:
-            admitted = await self._service.admit(upload)
-        except TemporaryError as error:
-            return self._refuse(upload.proof.ticket, error)
+        with counting_errors(self._store.figures.uploads):
+            upload = self._upload(request)
+            try:
+                admitted = await self._service.admit(upload)
+            except TemporaryError as error:
+                return self._refuse(upload.proof.ticket, error)
         if isinstance(admitted, Receipt):
+            self._store.figures.uploads["repeated"] += 1
             return message_response(admitted)
         _release_with_task(admitted)
         request[_ADMISSION] = admitted
@@ -105,15 +115,23 @@ class Pieces:
             if answer is not None:
                 return answer
         admission = request[_ADMISSION]
-        with admission.hold:
+        with admission.hold, counting_errors(self._store.figures.uploads):
             data, hashes = await receive(request.content, admission.ticket.piece_length)
             try:
-                return message_response(await self._service.keep(admission, data, hashes))
+                receipt = await self._service.keep(admission, data, hashes)
             except TemporaryError as error:
                 return self._refuse(admission.ticket, error)
+        self._store.figures.uploads["stored"] += 1
+        return message_response(receipt)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer a piece, or some leaves of one with their proof."""
+        with counting_errors(self._store.figures.reads):
+            answer = await self._answer(request)
+        self._store.figures.reads["read"] += 1
+        return answer
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         root, wanted = _root(request), _range(request)
         length = await self._store.length(root)
         async with self._outbox.place(request.remote, _answer_bytes(length, wanted)) as place:
@@ -140,6 +158,7 @@ class Pieces:
         return Upload(_root(request), request.content_length, sender, proof)
 
     def _refuse(self, ticket: Ticket, error: HippyError) -> web.Response:
+        self._store.figures.uploads[error.code] += 1
         refusal = self._service.refusal(ticket, error)
         return error_response(error, headers={REFUSAL_HEADER: refusal.encode().decode()} if refusal else None)
 
@@ -205,13 +224,17 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
     not say how long its epochs are.
     """
     async with (
+        admin_serving(AdminPlace(settings.admin_host, settings.admin_port, settings.data_dir), clock) as admin,
         joined_chain(settings, clock) as node,
         open_store(
             settings.data_dir,
             capacity_bytes=settings.capacity_bytes,
             disk_reserve_bytes=settings.disk_reserve_bytes,
+            extras=settings.extras(local=node.chain.is_local),
+            clock=clock,
         ) as store,
     ):
+        epoch_seconds = await node.chain.epoch_seconds()
         app = build_miner(
             node.identity,
             node.chain,
@@ -219,13 +242,20 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
             clock,
             body_bytes_in_flight_max=settings.body_bytes_in_flight_max,
             validator_stake_min_rao=settings.stake_min_rao(local=node.chain.is_local),
-            epoch_seconds=await node.chain.epoch_seconds(),
+            epoch_seconds=epoch_seconds,
         )
+        admin.requests.count(app)
+        allowed = granted(
+            connections_max=settings.connections_max,
+            connections_per_address_max=settings.connections_per_address_max,
+        )
+        admin.attach(attached(settings.data_dir, store.figures))
         async with (
             open_http(node.identity, clock) as http,
-            serving(app, settings.host, settings.port) as endpoint,
-            reporting(LossReporter(store.losses, node.chain, http, node.identity, clock)),
+            serving(app, settings.host, settings.port, allowed=allowed, traffic=admin.traffic) as endpoint,
+            keeping_house(store, node.chain, http, node.identity, clock, epoch_seconds, settings.chores()),
         ):
             await publish(node.chain, settings.published(endpoint), clock)
+            admin.announce()
             ready(endpoint)
             await asyncio.Event().wait()

@@ -120,7 +120,8 @@ class MinerService:
     async def admit(self, upload: Upload) -> Admission | Receipt:
         """Return what an upload needs to go on, or the receipt when its ticket was answered before.
 
-        A ticket whose piece was lost since is no such ticket: its body is wanted again, for bytes that count already.
+        A ticket whose piece was lost since is no such ticket: its body is wanted again. The bytes of a piece that is
+        here, or was lost, or is trash, count already, whoever's ticket names it: they fit a miner that is full.
         Raises AuthError, ProtocolError (see :func:`check_ticket`), NoSpaceError, RateLimitedError and
         TemporaryError; nothing is held then.
         """
@@ -134,7 +135,7 @@ class MinerService:
         known = await self._store.receipt(ticket.root, ticket_id)
         if known is not None and not await self._store.losses.knows(ticket.root):
             return known
-        return Admission(ticket, ticket_id, await self._set_aside(ticket.piece_length, is_used=known is not None))
+        return Admission(ticket, ticket_id, await self._set_aside(ticket))
 
     async def keep(self, admission: Admission, data: Buffer, hashes: Sequence[bytes]) -> Receipt:
         """Make an admitted piece durable and return its receipt.
@@ -160,10 +161,10 @@ class MinerService:
         )
         return refusal.signed(self._identity, self.here.network)
 
-    async def _set_aside(self, length: int, *, is_used: bool) -> Hold:
-        body = self._bodies.take(length)
+    async def _set_aside(self, ticket: Ticket) -> Hold:
+        body = self._bodies.take(ticket.piece_length)
         try:
-            room = await self._store.reserve(length, is_used=is_used)
+            room = await self._store.reserve(ticket.piece_length, ticket.root)
         except BaseException:
             body.release()
             raise

@@ -57,7 +57,7 @@ class Outcome(IntEnum):
 
 
 class VoidReason(IntEnum):
-    """Why an entry counts for nothing: its obligation ended, or its loss was reported before the round."""
+    """Why an entry counts for nothing: released before the epoch it was asked in, or reported lost before the round."""
 
     ENDED = 0
     REPORTED_LOST = 1
@@ -70,7 +70,7 @@ _REASONS: Final = tuple(VoidReason)
 
 @dataclass(frozen=True, slots=True)
 class Void:
-    """An entry of the batch that counts for nothing; ``reference`` is the id of the Release or LostReport."""
+    """An entry of the batch that counts for nothing; ``reference`` is the id of the SegmentReleased or LostReport."""
 
     entry: int
     reason: VoidReason

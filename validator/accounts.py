@@ -1,19 +1,22 @@
 """Accounts: class, quota and what is charged. Functions on a transaction.
 
-An account is charged n · piece_length when a segment is allocated and gets it back when the allocation is closed
-without a commit (PROTOCOL §3.1), and for its current rows and their manifests (§3.4).
+An account is charged n · piece_length when a segment is allocated and gets it back once: when the allocation is closed
+without a commit (PROTOCOL §3.1), or the committed segment is released (§4.2). It is charged for its current rows and
+their manifests too (§3.4).
+
+Invariant: what is charged is the sum over what is live of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hippy.errors import AuthError, QuotaError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
 from hippy.kv import Reader, Transaction
 from hippy.validator.log import Home, append
-from hippy.validator.tables import ACCOUNT, USED, get_count, get_message, put_count
+from hippy.validator.tables import ACCOUNT, SETTING, USED, get_count, get_message, put_count
 from hippy.wire.log import AccountRecord
 from hippy.wire.node import AccountStatus
 
@@ -24,6 +27,25 @@ def apply_accounts(txn: Transaction, home: Home, wanted: Iterable[AccountRecord]
     for record in changed:
         txn.put(ACCOUNT + record.account, record.encode())
     append(txn, home, changed, now)
+
+
+def apply_settings(txn: Transaction, home: Home, listed: Sequence[AccountRecord], now: int) -> None:
+    """Apply the accounts that the settings list, those whose entry is new or changed since it was applied last.
+
+    So the newest word holds, whoever said it: an account that was set on the running validator stays as it was set
+    until its entry changes. One that is listed no longer keeps what it had.
+    """
+    changed = [record for record in listed if record != get_message(txn, SETTING + record.account, AccountRecord)]
+    apply_accounts(txn, home, changed, now)
+    for key, _ in list(txn.scan(SETTING)):
+        txn.delete(key)
+    for record in listed:
+        txn.put(SETTING + record.account, record.encode())
+
+
+def is_listed(reader: Reader, account: PublicKey) -> bool:
+    """Return whether the operator set this account, in the settings or since."""
+    return reader.get(ACCOUNT + account) is not None
 
 
 def terms_of(reader: Reader, account: PublicKey, unpaid_quota_bytes: int) -> AccountRecord:
@@ -37,7 +59,7 @@ def terms_of(reader: Reader, account: PublicKey, unpaid_quota_bytes: int) -> Acc
     if unpaid_quota_bytes == 0:
         raise AuthError(
             f"the account {ss58_encode(account)} is not known here",
-            hint="ask the validator's operator to add it to the settings",
+            hint="ask the validator's operator to add it",
         )
     return AccountRecord(account=account, pay_class="unpaid", quota_bytes=unpaid_quota_bytes)
 
@@ -67,7 +89,9 @@ def charge(txn: Transaction, terms: AccountRecord, size: int) -> None:
 
 def refund(txn: Transaction, account: PublicKey, size: int) -> None:
     """Give back what was charged."""
-    put_count(txn, USED + account, get_count(txn, USED + account) - size)
+    used = get_count(txn, USED + account)
+    assert size <= used, "what was charged is given back once"
+    put_count(txn, USED + account, used - size)
 
 
 def status_of(reader: Reader, terms: AccountRecord) -> AccountStatus:

@@ -17,10 +17,12 @@ from hippy.errors import ConflictError, NotFoundError, ProtocolError, TemporaryE
 from hippy.ids import MessageId, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
 from hippy.validator.accounts import charge, refund
+from hippy.validator.leases import check_not_released
 from hippy.validator.log import Home, append
 from hippy.validator.tables import (
     ALLOCATION,
     CANDIDATES,
+    CLOSED,
     DUE,
     OWNER,
     SERIAL,
@@ -114,12 +116,13 @@ def allocate(
 ) -> None:
     """Charge and store every segment of a checked request that is not allocated yet.
 
-    Raises QuotaError, ConflictError for a segment that was committed long ago, TemporaryError when a plan is
-    missing because an allocation was closed meanwhile.
+    Raises QuotaError, ConflictError for a segment that was committed long ago or released, TemporaryError when a plan
+    is missing because an allocation was closed meanwhile.
     """
     for spec in request.segments:
         segment_id = spec.segment_id(request.account)
         existing = get_allocation(txn, segment_id)
+        check_not_released(txn, segment_id)
         if usable(existing, now):
             continue
         if txn.get(OWNER + segment_id) is not None:
@@ -261,7 +264,8 @@ def _close(txn: Transaction, home: Home, allocation: Allocation, now: int) -> No
     txn.delete(due_key(allocation))
     if allocation.state == "open":
         refund(txn, allocation.account, allocation.charged_bytes)
-        append(txn, home, [AllocationClosed(segment_id=segment_id, upload_by=allocation.upload_by)], now)
+        closed = AllocationClosed(segment_id=segment_id, upload_by=allocation.upload_by)
+        put_count(txn, CLOSED + segment_id, append(txn, home, [closed], now))
 
 
 def _store(txn: Transaction, allocation: Allocation) -> None:

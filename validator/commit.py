@@ -17,7 +17,9 @@ from hippy.kv import Reader, Transaction
 from hippy.seal import envelope_info, open_envelope
 from hippy.validator.allocation import open_allocation
 from hippy.validator.holdings import remember_holdings
+from hippy.validator.leases import begin, check_not_released
 from hippy.validator.log import CommittedSegment, Home, append
+from hippy.validator.statistics import Statistic, count
 from hippy.validator.tables import (
     ALLOCATION,
     ENVELOPES,
@@ -28,6 +30,7 @@ from hippy.validator.tables import (
 )
 from hippy.validator.tickets import ticket_id
 from hippy.wire.log import Envelopes
+from hippy.wire.pace import USUAL_PACE, Pace
 from hippy.wire.segment import Holding, SealEnvelope, SegmentCommit, SegmentRecord
 
 
@@ -53,10 +56,13 @@ def pending(
     """Return the commits that are still to be made, with their allocations.
 
     A segment that this account committed before is left out: repeating that is success. Raises ProtocolError
-    for a segment named twice, NotFoundError and ConflictError as open_allocation.
+    for a segment named twice, NotFoundError and ConflictError as open_allocation, ConflictError for one that was
+    released.
     """
     if len({commit.segment_id for commit in commits}) != len(commits):
         raise ProtocolError("a request names each segment once")
+    for commit in commits:
+        check_not_released(reader, commit.segment_id)
     return [
         (commit, open_allocation(reader, account, commit.segment_id, now))
         for commit in commits
@@ -120,25 +126,37 @@ def _open(envelope: SealEnvelope, allocation: Allocation, home: Home, key: Envel
     return open_envelope(envelope.ciphertext, key.private_key, info)
 
 
-def commit_segments(txn: Transaction, home: Home, checked: Sequence[CheckedCommit], now: int) -> None:
+def commit_segments(
+    txn: Transaction, home: Home, checked: Sequence[CheckedCommit], now: int, pace: Pace = USUAL_PACE
+) -> None:
     """Store all checked commits, or none.
 
-    Raises ConflictError when an allocation changed since it was checked.
+    Raises ConflictError when an allocation changed since it was checked, or the segment was released meanwhile.
     """
-    record_segments(txn, home, [segment for each in checked if (segment := _commit(txn, each, now)) is not None], now)
+    fresh = [segment for each in checked if (segment := _commit(txn, each, now)) is not None]
+    record_segments(txn, home, fresh, now, pace)
 
 
-def record_segments(txn: Transaction, home: Home, segments: Sequence[CommittedSegment], now: int) -> None:
-    """Append a record for each segment, from which on its pieces are held."""
+def record_segments(
+    txn: Transaction, home: Home, segments: Sequence[CommittedSegment], now: int, pace: Pace = USUAL_PACE
+) -> None:
+    """Append a record for each segment, from which on its pieces are held and its first lease runs."""
     last_seq = append(txn, home, segments, now)
     for seq, segment in enumerate(segments, last_seq - len(segments) + 1):
-        remember_holdings(txn, segment.record, seq)
+        record, segment_id = segment.record, segment.record.segment_id
+        txn.put(SEGMENT + segment_id, record.encode())
+        txn.put(ENVELOPES + segment_id, segment.envelopes.encode())
+        txn.put(OWNER + segment_id, record.account)
+        remember_holdings(txn, record, seq)
+        begin(txn, record, seq, now, pace)
+    count(txn, Statistic.SEGMENTS, len(segments))
 
 
 def _commit(txn: Transaction, checked: CheckedCommit, now: int) -> CommittedSegment | None:
     """Store one segment; None when the same account committed it meanwhile."""
     allocation, segment_id = checked.allocation, checked.commit.segment_id
     if is_committed(txn, allocation.account, segment_id):
+        check_not_released(txn, segment_id)
         return None
     if get_allocation(txn, segment_id) != allocation:
         raise ConflictError("the allocation changed meanwhile", hint="try again")
@@ -153,8 +171,5 @@ def _commit(txn: Transaction, checked: CheckedCommit, now: int) -> CommittedSegm
         holdings=tuple(sorted(checked.commit.holdings, key=lambda holding: holding.index)),
     )
     envelopes = Envelopes(envelopes=checked.commit.envelopes)
-    txn.put(SEGMENT + segment_id, record.encode())
-    txn.put(ENVELOPES + segment_id, envelopes.encode())
-    txn.put(OWNER + segment_id, allocation.account)
     txn.put(ALLOCATION + segment_id, allocation.model_copy(update={"state": "committed"}).encode())
     return CommittedSegment(record, envelopes)

@@ -20,36 +20,39 @@ Example::
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
 from hippy.errors import AuthError, IntegrityError, ProtocolError
-from hippy.ids import ID_BYTES, NetworkId, PublicKey, Root, SegmentId
+from hippy.ids import ID_BYTES, MessageId, NetworkId, PublicKey, Root, SegmentId
 from hippy.proofs.inventory import Inventory
 from hippy.validator.held import HeldBytes, HeldPiece, distinct, is_paid, tally
 from hippy.validator.losses import Reported
 from hippy.wire.audit import LostReport
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
-from hippy.wire.log import Departure, LogEntry, LogRecord, Loss, LostPiece
+from hippy.wire.log import Departure, LogEntry, LogRecord, Loss, LostPiece, SegmentReleased
 from hippy.wire.segment import SegmentRecord
 
 REPORT_SECONDS: Final = CLOCK_TOLERANCE_SECONDS + 1
 """By how much a lost report's time may differ from its record's: what a validator accepts, and whole seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Segment:
-    """A committed segment; its holdings are those ``numbers``."""
+    """A committed segment; its holdings are those ``numbers``. ``released_seq`` is 0 while it is owed."""
 
     segment_id: SegmentId
     account: PublicKey
     since_seq: int
     piece_length: int
     is_paid: bool
+    keep_until: int | None
     roots: bytes
     numbers: range
+    released_seq: int = 0
 
     def root(self, index: int) -> Root:
         """Return the root of a piece."""
@@ -73,6 +76,9 @@ class History:
         self._until = array("Q")
         self._reports: dict[tuple[PublicKey, Root], list[tuple[int, Reported]]] = {}
         self._accounts: dict[PublicKey, PublicKey] = {}
+        self._release_seqs = array("Q")
+        self._release_ids = bytearray()
+        """Of the released records, in order."""
         self.seq = 0
         """The last record that was applied."""
 
@@ -91,6 +97,8 @@ class History:
                 self._depart(entry.departure, record.seq)
             if entry.loss is not None:
                 self._lose(entry.loss, record)
+            if entry.released is not None:
+                self._release(entry.released, record)
         except (AuthError, ProtocolError) as error:
             raise IntegrityError(f"log record {record.seq}: {error.message}") from None
         self.seq = record.seq
@@ -148,6 +156,31 @@ class History:
         reports = self._reports.get((miner, root), ())
         return next((report for seq, report in reports if seq > after_seq), None)
 
+    def released(self, miner: PublicKey, since_seq: int, by_seq: int) -> dict[Root, MessageId]:
+        """Return the body id of the newest release of each root that a miner held and owed no more by releases.
+
+        Every holding of the root as of record ``since_seq`` was ended by a released record up to record ``by_seq``,
+        none by a loss; what the miner got later does not matter. Goes through all that it held.
+        """
+        if bisect_right(self._release_seqs, since_seq) == bisect_right(self._release_seqs, by_seq):
+            return {}
+        ends: dict[Root, int | None] = {}
+        for segment, number in self._held(miner, since_seq):
+            root, until = segment.root(self._index_of[number]), self._until[number]
+            before = ends.get(root, 0)
+            is_released = 0 < until <= by_seq and until == segment.released_seq
+            ends[root] = max(before, until) if is_released and before is not None else None
+        return {root: self._release_at(until) for root, until in ends.items() if until is not None}
+
+    def committed(self, segment_id: SegmentId) -> tuple[int, int | None]:
+        """Return the record that committed a segment, and its keep_until; the segment is committed."""
+        segment = self._segments[self._places[segment_id]]
+        return segment.since_seq, segment.keep_until
+
+    def _release_at(self, seq: int) -> MessageId:
+        place = bisect_left(self._release_seqs, seq)
+        return MessageId(bytes(self._release_ids[place * ID_BYTES : (place + 1) * ID_BYTES]))
+
     def _held(self, miner: PublicKey, seq: int) -> Iterator[tuple[_Segment, int]]:
         """Yield segment and number of the holdings of a miner as of a record."""
         for number in self._numbers(miner):
@@ -187,6 +220,7 @@ class History:
                 seq,
                 record.spec.piece_length,
                 is_paid(record.pay_class),
+                record.keep_until,
                 b"".join(record.spec.roots),
                 range(first, first + len(indices)),
             )
@@ -220,6 +254,26 @@ class History:
             report = Reported(loss.round, loss.report.id(self._network))
             for root in {piece.root for piece in loss.pieces}:
                 self._reports.setdefault((loss.miner, root), []).append((record.seq, report))
+
+    def _release(self, released: SegmentReleased, record: LogRecord) -> None:
+        released.check_shape()
+        place = self._places.get(released.segment_id)
+        if place is None:
+            raise ProtocolError("a segment is released that was never committed")
+        segment = self._segments[place]
+        if segment.released_seq:
+            raise ProtocolError(f"a segment is released twice: record {segment.released_seq} did it")
+        if released.drop is not None:
+            if released.drop.account != segment.account:
+                raise ProtocolError("a segment is released by the drop of an account that it does not belong to")
+            released.drop.check_signature(segment.account, self._network)
+        if released.reason == "expired" and segment.keep_until is None:
+            raise ProtocolError("a segment without keep_until is released as expired")
+        segment.released_seq = record.seq
+        for number in segment.numbers:
+            self._until[number] = self._until[number] or record.seq
+        self._release_seqs.append(record.seq)
+        self._release_ids += record.body_id
 
     def _check_report(self, report: LostReport, loss: Loss, record: LogRecord) -> None:
         report.check_signature(loss.miner, self._network)

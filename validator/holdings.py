@@ -1,18 +1,18 @@
 """Which miner holds which pieces, since when and until when, and which pieces are lost (PROTOCOL §5.1).
 
-A committed segment's pieces are held by the miners that its record names, until a departure or loss record names
-them. Ended holdings stay in the table for a while, so that it answers what was held as of an earlier record: audits
-of an epoch are drawn from the log as it was when the epoch began. :func:`forget_ended` removes what nobody can ask for
-any more. Records that are shown to clients leave lost pieces out.
+A committed segment's pieces are held by the miners that its record names, until a departure, loss or released record
+names them. Ended holdings stay in the table for a while, so that it answers what was held as of an earlier record:
+audits of an epoch are drawn from the log as it was when the epoch began. :func:`forget_ended` removes what nobody can
+ask for any more. Records that are shown to clients leave lost pieces out.
 
 A miner that left the subnet has lost all it held: one record says so, and its holdings are ended in portions
 (:func:`mark_lost`), because there may be millions. Until that is done, everything that is asked here counts them as
 ended already.
 
 Invariants: keys sort by miner, then root; HELD_COUNT is the number of a miner's holdings that have not ended, and is
-not there for none; each ended one has a row in ENDED until it is forgotten, and one in LOST for good; a departure takes
-only what was held before its record, so a hotkey that registers again starts with nothing and keeps what it gets. A
-miner never gets the same piece of the same segment twice.
+not there for none; each ended one has a row in ENDED until it is forgotten, and one in LOST for good unless a release
+ended it; a departure takes only what was held before its record, so a hotkey that registers again starts with nothing
+and keeps what it gets. A miner never gets the same piece of the same segment twice.
 """
 
 from __future__ import annotations
@@ -100,6 +100,33 @@ def holdings_of(reader: Reader, miner: PublicKey, root: Root) -> list[HeldPiece]
     return list(map(_piece, _rows_at(reader, HOLDING + miner + root, _SEQ_MAX)))
 
 
+def periods(reader: Reader, miner: PublicKey, root: Root, seq: int) -> Iterator[tuple[SegmentId, int]]:
+    """Yield the segments for which a miner held a root as of the log's record ``seq``, and which record ended that.
+
+    0 stands for none: the miner holds it now.
+    """
+    gone_seq, _ = _gone(reader, miner)
+    for key, value in reader.scan(HOLDING + miner + root):
+        since, until, _ = PERIOD.unpack_from(value)
+        if not until and since < gone_seq:
+            until = gone_seq
+        if since <= seq and (not until or until > seq):
+            yield SegmentId(key[_SEGMENT]), until
+
+
+def is_holder(reader: Reader, miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bool:
+    """Return whether a miner holds this piece for this segment now."""
+    value = reader.get(_key(miner, root, segment_id, index))
+    if value is None:
+        return False
+    since, until, _ = PERIOD.unpack_from(value)
+    return not until and since >= _gone(reader, miner)[0]
+
+
+def _key(miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bytes:
+    return HOLDING + miner + root + segment_id + bytes([index])
+
+
 def _rows_at(reader: Reader, prefix: bytes, seq: int) -> Iterator[tuple[bytes, bytes, int]]:
     """Yield key, value and piece_length of the holdings below a prefix, of one miner, as of a record.
 
@@ -132,13 +159,26 @@ def end_pieces(txn: Transaction, miner: PublicKey, pieces: Iterable[HeldPiece], 
     """Mark holdings as ended by the log's record ``seq``, their pieces as lost; return how many."""
     ended = 0
     for piece in pieces:
-        key = HOLDING + miner + piece.root + piece.segment_id + bytes([piece.index])
+        key = _key(miner, piece.root, piece.segment_id, piece.index)
         value = txn.get(key)
         assert value is not None, "only what is held can end"
-        _end(txn, key, value, seq)
+        _lose(txn, key, value, seq)
         ended += 1
     _count_down(txn, miner, ended)
     return ended
+
+
+def end_released(txn: Transaction, record: SegmentRecord, seq: int) -> None:
+    """Mark the holdings of a segment that have not ended as ended by the log's record ``seq``; none of them is lost.
+
+    What a departure takes that is still being marked, it keeps.
+    """
+    for holding in record.holdings:
+        root = record.spec.roots[holding.index]
+        if is_holder(txn, holding.miner, root, record.segment_id, holding.index):
+            key = _key(holding.miner, root, record.segment_id, holding.index)
+            _end(txn, key, txn.get(key) or b"", seq)
+            _count_down(txn, holding.miner, 1)
 
 
 def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int) -> bool:
@@ -163,7 +203,7 @@ def mark_lost(txn: Transaction, pieces_max: int) -> int:
         for key, value in rows:
             since, until, _ = PERIOD.unpack_from(value)
             if until == 0 and since < seq:
-                _end(txn, key, value, seq)
+                _lose(txn, key, value, seq)
         looked_at += len(rows)
         if looked_at == pieces_max:
             txn.put(gone_key, u64(seq) + (rows[-1][0] if rows else after))
@@ -193,6 +233,11 @@ def _end(txn: Transaction, key: bytes, value: bytes, seq: int) -> None:
     """Note that the record ``seq`` ended the holding in a row."""
     txn.put(key, value[:8] + u64(seq) + value[16:])
     txn.put(ENDED + ordered(seq) + key[len(HOLDING) :], b"")
+
+
+def _lose(txn: Transaction, key: bytes, value: bytes, seq: int) -> None:
+    """Note that the record ``seq`` ended the holding in a row, and that its piece is lost."""
+    _end(txn, key, value, seq)
     txn.put(LOST + key[_SEGMENT.start :], key[len(HOLDING) : _ROOT.start])
 
 

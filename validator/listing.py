@@ -15,7 +15,8 @@ from typing import Final
 from hippy.errors import UsageError
 from hippy.ids import PublicKey
 from hippy.kv import Reader
-from hippy.validator.tables import LIVE, SUBTREE_END, StoredRow, component_end, name_key
+from hippy.validator.buckets import made_buckets
+from hippy.validator.tables import LIVE, SUBTREE_END, StoredRow, component_end, component_key, name_key
 from hippy.wire.object import ListAnswer, ListRequest, ObjectRow
 
 PAGE_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -96,11 +97,12 @@ def _page_of_children(reader: Reader, below: bytes, start: bytes, request: ListR
 
 
 def list_buckets(reader: Reader, account: PublicKey) -> tuple[bytes, ...]:
-    """Return the buckets with live rows, in order, at most 10,000."""
+    """Return the buckets with live rows and those that were made, in order, at most 10,000."""
     base, buckets = LIVE + account, list[bytes]()
     entries = reader.scan(base)
     while len(buckets) < BUCKETS_MAX and (entry := next(entries, None)) is not None:
         bucket = entry[0][: component_end(entry[0], len(base))]
         buckets.append(bucket[len(base) + 1 :])
         entries = reader.scan(base, bucket + SUBTREE_END)
-    return tuple(buckets)
+    found = {*buckets, *made_buckets(reader, account)}
+    return tuple(sorted(found, key=component_key)[:BUCKETS_MAX])

@@ -41,15 +41,16 @@ from hippy.wire.log import (
     LogPage,
     LogRecord,
     Loss,
+    SegmentReleased,
 )
-from hippy.wire.object import ObjectRow
+from hippy.wire.object import BucketRow, ObjectRow
 from hippy.wire.segment import SegmentRecord
 
 TERM: Final = 1
 """Counts the moves of a home; accounts cannot move yet."""
 
 KINDS: Final = get_args(Kind)
-PRIVATE_KINDS: Final = frozenset({"account", "row"})
+PRIVATE_KINDS: Final = frozenset({"account", "row", "bucket"})
 """Bodies that only validators see; of a segment it is the envelopes."""
 
 
@@ -75,7 +76,17 @@ class CommittedSegment:
     envelopes: Envelopes
 
 
-Body = AccountRecord | CandidateSet | CommittedSegment | ObjectRow | AllocationClosed | Departure | Loss
+Body = (
+    AccountRecord
+    | CandidateSet
+    | CommittedSegment
+    | ObjectRow
+    | AllocationClosed
+    | Departure
+    | Loss
+    | SegmentReleased
+    | BucketRow
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ def append(txn: Transaction, home: Home, bodies: Sequence[Body], now: int) -> in
         entry = _entry(home, at, body, now)
         at = Position(entry.record.seq, entry.record.id(home.network))
         txn.put(LOG + ordered(at.seq), public(entry).encode())
-        private = entry.account or entry.row or entry.envelopes
+        private = entry.account or entry.row or entry.bucket or entry.envelopes
         if private is not None:
             txn.put(PRIVATE + ordered(at.seq), private.encode())
     if bodies:
@@ -117,6 +128,13 @@ def position(reader: Reader) -> Position:
     return BEGINNING if head is None else Position(head.seq, head.head)
 
 
+def read_entry(reader: Reader, seq: int) -> LogEntry:
+    """Return one entry as everybody may see it; it must be there."""
+    entry = get_message(reader, LOG + ordered(seq), LogEntry)
+    assert entry is not None, "records are never removed"
+    return entry
+
+
 def scan_log(reader: Reader, after_seq: int = 0) -> Iterator[LogEntry]:
     """Yield the entries behind ``after_seq`` with all their bodies, in order."""
     for _, value in reader.scan(LOG, LOG + ordered(after_seq)):
@@ -124,8 +142,8 @@ def scan_log(reader: Reader, after_seq: int = 0) -> Iterator[LogEntry]:
 
 
 def public(entry: LogEntry) -> LogEntry:
-    """Return the entry as everybody may see it: without account, row and envelopes."""
-    return entry.model_copy(update={"account": None, "row": None, "envelopes": None})
+    """Return the entry as everybody may see it: without account, row, bucket and envelopes."""
+    return entry.model_copy(update={"account": None, "row": None, "bucket": None, "envelopes": None})
 
 
 def read_page(reader: Reader, after_seq: int) -> LogPage:
@@ -231,6 +249,10 @@ def _kind_of(body: Body) -> Kind:
             return "departure"
         case Loss():
             return "loss"
+        case SegmentReleased():
+            return "released"
+        case BucketRow():
+            return "bucket"
         case _:
             assert_never(body)
 
@@ -243,6 +265,8 @@ def _whole(reader: Reader, entry: LogEntry) -> LogEntry:
             return entry.model_copy(update={"account": get_message(reader, key, AccountRecord)})
         case "row":
             return entry.model_copy(update={"row": get_message(reader, key, ObjectRow)})
+        case "bucket":
+            return entry.model_copy(update={"bucket": get_message(reader, key, BucketRow)})
         case "segment":
             return entry.model_copy(update={"envelopes": get_message(reader, key, Envelopes)})
         case _:

@@ -1,32 +1,46 @@
 """Object rows: compare-and-swap writes and reads by name (PROTOCOL §3.4).
 
-Writes come in two steps: :func:`check_rows` is pure, slow (signatures, hashes) and belongs in a thread;
-:func:`write_rows` runs in the transaction and decides by what is there. Each row has its own result, in order. A
-deletion is a row too and is kept, so that versions of a name go on counting.
+Writes come in two steps: :func:`check_row` and :func:`check_drop` are pure, slow (signatures, hashes) and belong in a
+thread; :func:`write_rows` runs in the transaction and decides by what is there. Each row has its own result, in order,
+and is durable or not by itself: rows that name many segments take several transactions (:func:`in_portions`).
+A deletion is a row too and is kept, so that versions of a name go on counting.
+
+A row that takes a segment's name away needs the account's drop of that segment, for the miners' sake: the last row that
+named it may just have gone (hippy.validator.leases).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hippy.errors import AuthError, HippyError, IntegrityError, NotFoundError, ProtocolError, QuotaError
+from hippy.errors import AuthError, ConflictError, HippyError, IntegrityError, NotFoundError, ProtocolError, QuotaError
 from hippy.hashing import digest
-from hippy.ids import ZERO_ID, MessageId, PublicKey
+from hippy.ids import ID_BYTES, ZERO_ID, MessageId, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
 from hippy.validator.accounts import charge, refund
+from hippy.validator.leases import dereference, is_released, refer
 from hippy.validator.log import Home, append
-from hippy.validator.tables import DEAD, LIVE, MANIFEST, OWNER, StoredRow, get_row, name_key, reference_key
+from hippy.validator.statistics import Statistic, count
+from hippy.validator.tables import DEAD, LIVE, MANIFEST, OWNER, StoredRow, get_row, get_stored_row, name_key
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
 from hippy.wire.log import AccountRecord
-from hippy.wire.object import OBJECTS_BYTES_MAX, Found, ObjectRow, ReadAnswer, ReadRequest, RowResult, WriteAnswer
+from hippy.wire.object import OBJECTS_BYTES_MAX, Drop, Found, ObjectRow, ReadAnswer, ReadRequest, RowResult, WriteAnswer
+from hippy.wire.pace import USUAL_PACE, Pace
 
 ANSWER_ROOM_BYTES: Final = OBJECTS_BYTES_MAX - 64 * 1024
 """Rows and manifests in one answer; the rest of the limit is framing, some 100 bytes a row."""
 
+CONFLICT_BYTES_MAX: Final = 64 * 1024
+"""A longer current row is not told; the client reads the name. Some 900 segments, 2 ms of the only writer."""
+
 CONFLICTS_BYTES_MAX: Final = 1024 * 1024
-"""Current rows told in one answer, which is kept for a day; without one the client reads the name."""
+"""Current rows told in one answer."""
+
+NAMED_AT_ONCE: Final = 4_096
+"""Segments that the rows of one transaction name, but for a row that names more: each is some 50 µs of the only writer,
+and a request may name half a million."""
 
 _STORED: Final = RowResult(status="stored")
 
@@ -40,6 +54,10 @@ class CheckedRow:
     key: bytes
     manifest: bytes
     refusal: RowResult | None = None
+
+
+Drops = Mapping[SegmentId, Drop]
+"""Drops that were checked, by segment."""
 
 
 def pair_manifests(rows: Sequence[ObjectRow], manifests: Sequence[bytes]) -> Iterator[tuple[ObjectRow, bytes]]:
@@ -71,39 +89,114 @@ def _check(row: ObjectRow, manifest: bytes, account: PublicKey, network: bytes, 
         raise IntegrityError("the manifest does not have the hash its row names")
 
 
-def write_rows(txn: Transaction, home: Home, terms: AccountRecord, rows: Sequence[CheckedRow], now: int) -> WriteAnswer:
+def check_drop(drop: Drop, account: PublicKey, network: bytes, now: int) -> bool:
+    """Return whether this is the account's own word, of a time that can be; about 0.1 ms.
+
+    A drop that is not counts as one that is missing: what becomes of its row says so.
+    """
+    if drop.account != account or drop.time > now + CLOCK_TOLERANCE_SECONDS:
+        return False
+    try:
+        drop.check_signature(account, network)
+    except AuthError:
+        return False
+    return True
+
+
+def in_portions(rows: Iterable[CheckedRow]) -> list[list[CheckedRow]]:
+    """Return rows in the same order, cut so that the rows of a portion name few enough segments for one transaction."""
+    portions, named = list[list[CheckedRow]](), NAMED_AT_ONCE
+    for checked in rows:
+        named += len(checked.row.segment_ids)
+        if named > NAMED_AT_ONCE or not portions:
+            portions.append([])
+            named = len(checked.row.segment_ids)
+        portions[-1].append(checked)
+    return portions
+
+
+def write_rows(
+    txn: Transaction,
+    home: Home,
+    terms: AccountRecord,
+    rows: Sequence[CheckedRow],
+    now: int,
+    drops: Drops,
+    pace: Pace = USUAL_PACE,
+) -> WriteAnswer:
     """Write rows of one account in order; return what became of each."""
     results, written, room = list[RowResult](), list[ObjectRow](), CONFLICTS_BYTES_MAX
     for checked in rows:
-        current = None if checked.refusal else get_row(txn, checked.key)
-        result = _verdict(txn, checked, current) or _charged(txn, terms, checked, current)
+        stored = None if checked.refusal else get_stored_row(txn, checked.key)
+        result = checked.refusal or _race(checked, stored, room)
+        current = None if stored is None or result is not None else StoredRow.parse(stored)
+        result = result or _verdict(txn, checked, current, drops) or _charged(txn, terms, checked, current)
         if result is None:
             _replace(txn, checked, current)
+            _name(txn, checked.row, current, drops, now, pace)
             written.append(checked.row)
-        elif result.current is not None:
-            room -= len(result.current.encode())
-            result = result if room >= 0 else RowResult(status="conflict")
+        elif result.current is not None and stored is not None:
+            room -= len(stored)
         results.append(result or _STORED)
     append(txn, home, written, now)
+    return join_answers([WriteAnswer(copies=1, results=tuple(results))])
+
+
+def without_current(answer: WriteAnswer) -> WriteAnswer:
+    """Return an answer as it is kept for repeats: a megabyte for a day is more than a request costs."""
+    kept = (RowResult(status="conflict") if result.current is not None else result for result in answer.results)
+    return WriteAnswer(copies=answer.copies, results=tuple(kept))
+
+
+def join_answers(answers: Iterable[WriteAnswer]) -> WriteAnswer:
+    """Return the answer to a request whose rows were written in portions; its conflicts tell no more than may be."""
+    results, room = list[RowResult](), CONFLICTS_BYTES_MAX
+    for result in (result for answer in answers for result in answer.results):
+        if result.current is not None:
+            room -= len(result.current.encode())
+        results.append(RowResult(status="conflict") if result.current is not None and room < 0 else result)
     return WriteAnswer(copies=1, results=tuple(results))
 
 
-def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None) -> RowResult | None:
-    """Return the result of a row that is not written; None when it is to be."""
-    if checked.refusal is not None:
-        return checked.refusal
-    row = checked.row
-    if current is not None and current.row_id == checked.row_id:
+def _race(checked: CheckedRow, stored: bytes | None, room: int) -> RowResult | None:
+    """Return the result of a row that is there, or that does not replace what is; None for one that does.
+
+    A losing row costs its account next to nothing, so only what the answer tells is parsed: the current row while it is
+    short and there is ``room``.
+    """
+    current_id = ZERO_ID if stored is None else stored[:ID_BYTES]
+    if stored is not None and current_id == checked.row_id:
         return _STORED
-    if row.prev_row_id != (ZERO_ID if current is None else current.row_id):
-        return RowResult(status="conflict", current=None if current is None else current.row)
+    if current_id == checked.row.prev_row_id:
+        return None
+    is_told = stored is not None and len(stored) <= min(room, CONFLICT_BYTES_MAX)
+    return RowResult(status="conflict", current=StoredRow.parse(stored).row if stored is not None and is_told else None)
+
+
+def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None, drops: Drops) -> RowResult | None:
+    """Return why a row that replaces ``current`` is not written; None when it is to be."""
+    row = checked.row
     if row.action == "delete" and (current is None or current.row.action == "delete"):
         return _refused(NotFoundError("there is nothing to delete under this name"))
     if row.version != (1 if current is None else current.row.version + 1):
         return _refused(ProtocolError("the version is not that of the row it replaces, plus one"))
+    return _segments_verdict(txn, row, current, drops)
+
+
+def _segments_verdict(txn: Reader, row: ObjectRow, current: StoredRow | None, drops: Drops) -> RowResult | None:
+    """Return why a row cannot be written because of segments that it names, or names no longer."""
     if any(txn.get(OWNER + segment_id) != row.account for segment_id in row.segment_ids):
         return _refused(NotFoundError("the row names a segment that this account has not committed"))
+    if any(is_released(txn, segment_id) for segment_id in row.segment_ids):
+        return _refused(ConflictError("the row names a segment that was released; store the data again"))
+    if not _left(row, current) <= drops.keys():
+        return _refused(ProtocolError("a segment that the replaced row names is left without the account's drop"))
     return None
+
+
+def _left(row: ObjectRow, current: StoredRow | None) -> set[SegmentId]:
+    """Return the segments that the replaced row names and the one in its place does not."""
+    return set() if current is None else set(current.row.segment_ids).difference(row.segment_ids)
 
 
 def _charged(
@@ -127,21 +220,43 @@ def _charge_of(row: ObjectRow) -> int:
 
 
 def _replace(txn: Transaction, checked: CheckedRow, current: StoredRow | None) -> None:
-    """Put a row where ``current`` was, with its manifest and references."""
-    key, before = checked.key, set(current.row.segment_ids) if current else set()
+    """Put a row where ``current`` was, with its manifest."""
+    key, was_live = checked.key, current is not None and current.row.action == "put"
     if current is not None:
-        txn.delete((LIVE if current.row.action == "put" else DEAD) + key)
+        txn.delete((LIVE if was_live else DEAD) + key)
         txn.delete(MANIFEST + current.row_id)
-    for segment_id in before.difference(checked.row.segment_ids):
-        txn.delete(reference_key(segment_id, key))
-    for segment_id in checked.row.segment_ids:
-        txn.put(reference_key(segment_id, key), b"")
-    stored = StoredRow(checked.row_id, checked.row).encode()
-    if checked.row.action == "put":
-        txn.put(LIVE + key, stored)
+    stored, is_live = StoredRow(checked.row_id, checked.row).encode(), checked.row.action == "put"
+    txn.put((LIVE if is_live else DEAD) + key, stored)
+    if is_live:
         txn.put(MANIFEST + checked.row_id, checked.manifest)
-    else:
-        txn.put(DEAD + key, stored)
+    if is_live != was_live:
+        count(txn, Statistic.OBJECTS, 1 if is_live else -1)
+
+
+def _name(txn: Transaction, row: ObjectRow, current: StoredRow | None, drops: Drops, now: int, pace: Pace) -> None:
+    """Note which segments a row names that the one before it did not, and the other way about."""
+    before = set() if current is None else set(current.row.segment_ids)
+    for segment_id in row.segment_ids:
+        if segment_id not in before:
+            refer(txn, segment_id)
+    for segment_id in _left(row, current):
+        dereference(txn, segment_id, drops[segment_id], now, pace)
+
+
+def rows_bytes(reader: Reader, request: ReadRequest) -> int:
+    """Return about how many bytes :func:`read_rows` finds, by what is stored; parses nothing.
+
+    Raises ProtocolError for a name of impossible length.
+    """
+    size = 0
+    for name in request.names:
+        key = name_key(request.account, request.bucket, name)
+        stored = get_stored_row(reader, key)
+        if stored is not None:
+            size += len(stored) + len(reader.get(MANIFEST + stored[:ID_BYTES]) or b"")
+        if size > ANSWER_ROOM_BYTES:
+            break
+    return min(size, OBJECTS_BYTES_MAX)
 
 
 def read_rows(reader: Reader, request: ReadRequest) -> tuple[ReadAnswer, list[bytes]]:

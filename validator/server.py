@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from hippy.chain.fresh import ChainReads
 from hippy.chain.joining import joined_chain
 from hippy.chain.protocol import Chain
 from hippy.chain.publish import publish
@@ -25,17 +26,28 @@ from hippy.errors import ConfigError, TemporaryError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
 from hippy.kv import Database, open_database
+from hippy.transport.admin import AdminPlace, Attached, admin_serving, together
 from hippy.transport.client import open_http
+from hippy.transport.granting import granted
 from hippy.transport.hello import HelloDesk
-from hippy.transport.server import Guard, Route, build_app, read_body, serving
-from hippy.validator.accounts import apply_accounts
+from hippy.transport.outbox import Outbox
+from hippy.transport.readiness import disk_check
+from hippy.transport.server import Guard, Handler, Route, build_app, error_response, read_body, serving
+from hippy.transport.turns import Turns
+from hippy.validator.accounts import apply_settings
+from hippy.validator.admin import Administration
+from hippy.validator.admin_routes import METRICS, AdminRoutes
+from hippy.validator.audit_metrics import METRICS as AUDIT_METRICS
+from hippy.validator.audit_metrics import AuditFigures
 from hippy.validator.auditing.auditor import Auditor
 from hippy.validator.auditing.opening import Surroundings, open_auditor
 from hippy.validator.auditing.routes import AuditRoutes
 from hippy.validator.directory import MinerDirectory
+from hippy.validator.inventory_desk import InventoryDesk
 from hippy.validator.keys import encryption_key, load_secrets
 from hippy.validator.log import Home
 from hippy.validator.planner import Planner
+from hippy.validator.rates import TooManyError
 from hippy.validator.service import Parts, Service
 from hippy.validator.settings import ValidatorSettings
 from hippy.validator.tables import claim
@@ -44,12 +56,15 @@ from hippy.wire.canonical import MESSAGE_BYTES_MAX, Message
 from hippy.wire.object import (
     OBJECTS_BYTES_MAX,
     READ_BYTES_MAX,
+    BucketRequest,
     BucketsRequest,
     ListRequest,
     ReadRequest,
     WriteRequest,
 )
+from hippy.wire.pace import Pace, pace_of
 from hippy.wire.parts import CONTENT_TYPE, parse_parts
+from hippy.wire.release import INVENTORY_BYTES_MAX, InventoryRequest, LeaseRequest
 from hippy.wire.segment import (
     ALLOCATE_BYTES_MAX,
     COMMIT_BYTES_MAX,
@@ -59,12 +74,30 @@ from hippy.wire.segment import (
     SegmentsRequest,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 log = logging.getLogger("hippy.validator")
 
 BODIES_BYTES_MAX: Final = 256 * 1024 * 1024
 """All request bodies in memory at once; parsed messages take a few times as much."""
 
+JSON: Final = "application/json"
 SWEEP_SECONDS: Final = 60.0
+SWEEPS_PER_GRACE: Final = 20
+"""On networks with short epochs, whose waiting times are short too."""
+
+ANSWERS_AT_ONCE: Final = 4
+"""Answers that are read from the database, in threads; a page of a listing takes some 0.1 s."""
+
+ANSWERS_WAITING_MAX: Final = 256
+ANSWER_WAIT_SECONDS: Final = 5.0
+OUTBOX_BYTES_MAX: Final = 4 * OBJECTS_BYTES_MAX
+"""Answers on their way out. One address has a quarter, which holds the longest: keys cost nothing, addresses do."""
+
+LISTED_ROW_BYTES: Final = 2_048
+"""What a row of a listing is expected to take; an ordinary one has 900 bytes."""
+
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
@@ -103,11 +136,18 @@ class BodyBudget:
 class Routes:
     """Turns requests into calls of the service."""
 
-    def __init__(self, service: Service, directory: MinerDirectory, guard: Guard) -> None:
+    def __init__(self, service: Service, inventories: InventoryDesk, directory: MinerDirectory, guard: Guard) -> None:
         self._service = service
+        self._inventories = inventories
         self._directory = directory
         self._guard = guard
         self._budget = BodyBudget()
+        self._outbox = Outbox(
+            OUTBOX_BYTES_MAX, "answers", waiting_max=ANSWERS_WAITING_MAX, wait_seconds=ANSWER_WAIT_SECONDS
+        )
+        self._turns = Turns(
+            ANSWERS_AT_ONCE, "answers", waiting_max=ANSWERS_WAITING_MAX, wait_seconds=ANSWER_WAIT_SECONDS
+        )
 
     def routes(self) -> list[Route]:
         """Return all routes but the handshake."""
@@ -116,13 +156,16 @@ class Routes:
             self._post("/v1/allocate", AllocateRequest, service.allocate, ALLOCATE_BYTES_MAX),
             self._post("/v1/reallocate", ReallocateRequest, service.reallocate),
             self._post("/v1/commit", CommitRequest, service.commit, COMMIT_BYTES_MAX),
-            Route("POST", "/v1/objects", self._write),
-            self._post("/v1/objects/read", ReadRequest, service.read, READ_BYTES_MAX, CONTENT_TYPE),
-            self._post("/v1/objects/list", ListRequest, service.list),
+            Route("POST", "/v1/objects", _paced(self._write), body_bytes_max=OBJECTS_BYTES_MAX, signed=True),
+            self._long("/v1/objects/read", ReadRequest, service.read_bytes, service.read, READ_BYTES_MAX, CONTENT_TYPE),
+            self._long("/v1/objects/list", ListRequest, _listed_bytes, service.list),
             self._post("/v1/buckets", BucketsRequest, service.buckets),
-            self._post("/v1/segments", SegmentsRequest, self._segments),
+            self._post("/v1/buckets/write", BucketRequest, service.write_bucket),
+            self._post("/v1/leases", LeaseRequest, service.leases),
+            self._long("/v1/segments", SegmentsRequest, self._segments_bytes, self._segments),
+            Route("POST", "/v1/inventory", _paced(self._inventory), body_bytes_max=INVENTORY_BYTES_MAX, signed=True),
             Route("GET", "/v1/miners", self._miners),
-            Route("GET", "/v1/account", self._account),
+            Route("GET", "/v1/account", self._account, signed=True),
         ]
 
     def _post(
@@ -131,17 +174,41 @@ class Routes:
         kind: type[M],
         answer: Callable[[M, PublicKey], Awaitable[bytes]],
         limit: int = MESSAGE_BYTES_MAX,
-        content_type: str = "application/json",
     ) -> Route:
         async def handle(request: web.Request) -> web.StreamResponse:
             async with self._budget.take(request, limit) as body:
-                sender = self._guard.sender(request, body)
-                if limit > MESSAGE_BYTES_MAX:
-                    await self._service.admit(sender)  # long messages are parsed for accounts only
-                message = await _off_loop(body, lambda: kind.parse(body, limit=limit))
-                return web.Response(body=await answer(message, sender), content_type=content_type)
+                message, sender = await self._parsed(request, body, kind, limit)
+                return web.Response(body=await answer(message, sender), content_type=JSON)
 
-        return Route("POST", path, handle)
+        return Route("POST", path, _paced(handle), body_bytes_max=limit, signed=True)
+
+    def _long(
+        self,
+        path: str,
+        kind: type[M],
+        length: Callable[[M, PublicKey], Awaitable[int]],
+        answer: Callable[[M, PublicKey], Awaitable[bytes]],
+        limit: int = MESSAGE_BYTES_MAX,
+        content_type: str = JSON,
+    ) -> Route:
+        """A route whose answers may be long: it makes room for one of about this length before there is one."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            async with self._budget.take(request, limit) as body:
+                message, sender = await self._parsed(request, body, kind, limit)
+            async with self._outbox.place(request.remote, await length(message, sender)) as place:
+                async with self._turns.turn(waited_seconds=place.waited_seconds):
+                    buffers: list[Buffer] = [await answer(message, sender)]
+                return await place.send(request, buffers, content_type=content_type)
+
+        return Route("POST", path, handle, body_bytes_max=limit, signed=True)
+
+    async def _parsed(self, request: web.Request, body: bytes, kind: type[M], limit: int) -> tuple[M, PublicKey]:
+        """Return a message and who signed it; long ones are parsed for accounts only."""
+        sender = self._guard.sender(request, body)
+        if limit > MESSAGE_BYTES_MAX:
+            await self._service.admit(sender)
+        return await _off_loop(body, lambda: kind.parse(body, limit=limit)), sender
 
     async def _write(self, request: web.Request) -> web.StreamResponse:
         async with self._budget.take(request, OBJECTS_BYTES_MAX) as body:
@@ -149,17 +216,44 @@ class Routes:
             await self._service.admit(sender)
             message, manifests = await _off_loop(body, lambda: parse_parts(WriteRequest, body))
             answer = await self._service.write(message, manifests, sender)
-            return web.Response(body=answer, content_type="application/json")
+            return web.Response(body=answer, content_type=JSON)
+
+    async def _inventory(self, request: web.Request) -> web.StreamResponse:
+        async with self._budget.take(request, INVENTORY_BYTES_MAX) as body:
+            sender = self._guard.sender(request, body)
+            self._inventories.admit(sender)
+            message = await _off_loop(body, lambda: InventoryRequest.parse(body, limit=INVENTORY_BYTES_MAX))
+            answer = await self._inventories.inventory(message, sender)
+            return web.Response(body=answer, content_type=JSON)
+
+    async def _segments_bytes(self, request: SegmentsRequest, _: PublicKey) -> int:
+        return await self._service.segments_bytes(request)
 
     async def _segments(self, request: SegmentsRequest, _: PublicKey) -> bytes:
         return await self._service.segments(request)
 
     async def _miners(self, _: web.Request) -> web.StreamResponse:
-        return web.Response(body=self._directory.signed(), content_type="application/json")
+        return web.Response(body=self._directory.signed(), content_type=JSON)
 
     async def _account(self, request: web.Request) -> web.StreamResponse:
         answer = await self._service.account(self._guard.sender(request, b""))
-        return web.Response(body=answer, content_type="application/json")
+        return web.Response(body=answer, content_type=JSON)
+
+
+async def _listed_bytes(request: ListRequest, _: PublicKey) -> int:
+    return request.limit * LISTED_ROW_BYTES
+
+
+def _paced(handle: Handler) -> Handler:
+    """Have a handler tell those whose bucket is empty when to come back."""
+
+    async def paced(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except TooManyError as error:
+            return error_response(error, headers={hdrs.RETRY_AFTER: str(error.wait_seconds)})
+
+    return paced
 
 
 async def _off_loop(body: bytes, work: Callable[[], R]) -> R:
@@ -176,6 +270,8 @@ class _Node:
     directory: MinerDirectory
     auditor: Auditor
     routes: Sequence[Route]
+    pace: Pace
+    attached: Attached
 
 
 async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Callable[[Endpoint], None]) -> None:
@@ -184,15 +280,26 @@ async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Cal
     Raises ConfigError when it cannot start with these settings: no permit, a used port, a foreign database.
     """
     async with (
+        admin_serving(AdminPlace(settings.admin_host, settings.admin_port, settings.data_dir), clock) as admin,
         _opened(settings, clock) as node,
-        serving(build_app(node.routes), settings.host, settings.port) as endpoint,
-        asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(node.directory.run())  # before publishing, which may take the chain a while
-        tasks.create_task(_sweep(node.service, clock))
-        tasks.create_task(node.auditor.run())
-        await publish(node.chain, settings.published(endpoint), clock)
-        ready(endpoint)
+        app = build_app(node.routes)
+        admin.requests.count(app)
+        allowed = granted(
+            connections_max=settings.connections_max,
+            connections_per_address_max=settings.connections_per_address_max,
+        )
+        admin.attach(node.attached)
+        async with (
+            serving(app, settings.host, settings.port, allowed=allowed, traffic=admin.traffic) as endpoint,
+            asyncio.TaskGroup() as tasks,
+        ):
+            tasks.create_task(node.directory.run())  # before publishing, which may take the chain a while
+            tasks.create_task(_sweep(node.service, clock, node.pace))
+            tasks.create_task(node.auditor.run())
+            await publish(node.chain, settings.published(endpoint), clock)
+            admin.announce()
+            ready(endpoint)
 
 
 @asynccontextmanager
@@ -217,6 +324,7 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
             stale_seconds=settings.probe_stale_seconds,
         )
         await directory.refresh()
+        pace = pace_of(await chain.epoch_seconds())
         service = Service(
             Parts(
                 home=home,
@@ -226,6 +334,7 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
                 envelope_key=secrets.envelope,
                 clock=clock,
                 unpaid_quota_bytes=settings.unpaid_quota_bytes,
+                pace=pace,
             )
         )
         key = encryption_key(home, secrets.envelope, int(clock.now()))
@@ -235,8 +344,17 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
             Surroundings(home, secrets.placement, database, chain, directory, signing, anonymous, clock, SystemRandom())
         )
         audits = AuditRoutes(home, database, chain, directory, auditor, guard, clock)
-        routes = [desk.route(), *Routes(service, directory, guard).routes(), *audits.routes()]
-        yield _Node(chain, service, directory, auditor, routes)
+        inventories = InventoryDesk(home, database, directory, clock)
+        routes = [desk.route(), *Routes(service, inventories, directory, guard).routes(), *audits.routes()]
+        operators = AdminRoutes(Administration(home, database, clock))
+        reads = ChainReads(chain, clock)
+        attached = Attached(
+            checks={"disk": disk_check(settings.data_dir), "database": operators.check, "chain": reads.check},
+            metrics=(*METRICS, *AUDIT_METRICS),
+            figures=together(operators.samples, AuditFigures(database, chain, directory, auditor).samples),
+            routes=operators.routes(),
+        )
+        yield _Node(chain, service, directory, auditor, routes, pace, attached)
 
 
 async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
@@ -253,13 +371,14 @@ async def _prepare(database: Database, home: Home, settings: ValidatorSettings, 
     """Make sure the database is ours and of this format, and apply the accounts of the settings."""
     records = [account.record() for account in settings.accounts]
     await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
-    await database.transact(lambda txn: apply_accounts(txn, home, records, now))
+    await database.transact(lambda txn: apply_settings(txn, home, records, now))
 
 
-async def _sweep(service: Service, clock: Clock) -> None:
+async def _sweep(service: Service, clock: Clock, pace: Pace) -> None:
+    pause_seconds = max(1.0, min(SWEEP_SECONDS, pace.drop_grace_seconds / SWEEPS_PER_GRACE))
     while True:
         try:
             await service.sweep()
         except Exception:  # the top of a supervised task: the next sweep makes up for this one
-            log.exception("unexpected error while closing allocations")
-        await clock.sleep(SWEEP_SECONDS)
+            log.exception("unexpected error while closing allocations and releasing segments")
+        await clock.sleep(pause_seconds)

@@ -10,42 +10,70 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
 from hippy.clock import Clock
 from hippy.errors import AuthError, ConflictError, ProtocolError, TemporaryError
 from hippy.ids import PublicKey
-from hippy.kv import Database, Reader, Transaction
+from hippy.kv import Database, Transaction
+from hippy.points import reached
 from hippy.transport.client import Peer
 from hippy.validator import allocation as allocations
-from hippy.validator.accounts import check_room, status_of, terms_of
+from hippy.validator.accounts import check_room, is_listed, status_of, terms_of
+from hippy.validator.buckets import check_bucket, write_bucket
 from hippy.validator.commit import CheckedCommit, EnvelopeKey, check_commit, commit_segments, pending
 from hippy.validator.departures import Departures
 from hippy.validator.directory import MinerDirectory
-from hippy.validator.holdings import without_lost
+from hippy.validator.leases import renew
 from hippy.validator.listing import list_buckets, list_rows
 from hippy.validator.log import Home
-from hippy.validator.objects import CheckedRow, check_row, pair_manifests, read_rows, write_rows
+from hippy.validator.objects import (
+    CheckedRow,
+    Drops,
+    check_drop,
+    check_row,
+    in_portions,
+    join_answers,
+    pair_manifests,
+    read_rows,
+    rows_bytes,
+    without_current,
+    write_rows,
+)
 from hippy.validator.once import RequestKey, answered, forget_answers, once
 from hippy.validator.planner import Planner
-from hippy.validator.tables import Allocation, get_allocation, get_segment
+from hippy.validator.rates import RECORDS, REQUESTS, AccountRates, Change, units_of
+from hippy.validator.records import encode_records, records_bytes
+from hippy.validator.releases import RELEASES_MAX, release_due
+from hippy.validator.tables import Allocation, get_allocation
 from hippy.validator.tickets import grant, tickets
 from hippy.wire.log import AccountRecord
-from hippy.wire.object import BucketsAnswer, BucketsRequest, ListRequest, ReadRequest, WriteRequest
+from hippy.wire.object import (
+    BucketRequest,
+    BucketsAnswer,
+    BucketsRequest,
+    Drop,
+    ListRequest,
+    ReadRequest,
+    WriteAnswer,
+    WriteRequest,
+)
+from hippy.wire.pace import USUAL_PACE, Pace
 from hippy.wire.parts import encode_parts
+from hippy.wire.release import LeaseAnswer, LeaseRequest
 from hippy.wire.segment import (
     AllocateRequest,
     CommitAnswer,
     CommitRequest,
     FailedPiece,
     ReallocateRequest,
-    SegmentsAnswer,
     SegmentsRequest,
 )
 
 ROWS_PER_PORTION: Final = 32
-"""Rows checked in one go of a thread, about 5 ms."""
+"""Rows, or drops, checked in one go of a thread, about 5 ms."""
 
 DRAWS_MAX: Final = 5
 """Draws for one re-allocation, when pieces of one segment move at the same time."""
@@ -53,7 +81,6 @@ DRAWS_MAX: Final = 5
 SWEEP_MAX: Final = 256
 """Allocations or answers removed in one transaction."""
 
-Mutation = AllocateRequest | ReallocateRequest | CommitRequest | WriteRequest
 T = TypeVar("T")
 
 
@@ -68,6 +95,7 @@ class Parts:
     envelope_key: EnvelopeKey
     clock: Clock
     unpaid_quota_bytes: int
+    pace: Pace = USUAL_PACE
 
 
 class Service:
@@ -81,11 +109,14 @@ class Service:
         self._envelope_key = parts.envelope_key
         self._clock = parts.clock
         self._unpaid_quota_bytes = parts.unpaid_quota_bytes
+        self._pace = parts.pace
         self._departures = Departures(parts.home, parts.database)
+        self._requests = AccountRates(REQUESTS, "requests that change something")
+        self._records = AccountRates(RECORDS, "changes")
 
     async def allocate(self, request: AllocateRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/allocate`` (PROTOCOL §3.1); the same segments get the same tickets again."""
-        terms = await self._authorize(sender, request.account)
+        terms = await self._admit_change(sender, request)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
         ids = await asyncio.to_thread(allocations.check_request, request, now)
         known = await self._database.read(lambda reader: [get_allocation(reader, each) for each in ids])
@@ -96,6 +127,7 @@ class Service:
         }
         await self._database.read(lambda reader: check_room(reader, terms, allocations.charged_bytes(fresh.values())))
         plans = await self._planner.plan(fresh)
+        reached("validator.before_allocation")
 
         def work(txn: Transaction) -> list[Allocation]:
             def store() -> bytes:
@@ -106,11 +138,12 @@ class Service:
             return _all_there([get_allocation(txn, segment_id) for segment_id in ids])
 
         allocated = await self._database.transact(work)
+        reached("validator.allocated")
         return await asyncio.to_thread(self._tickets, allocated, now)
 
     async def reallocate(self, request: ReallocateRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/reallocate``: other miners for pieces whose miners refused or are gone."""
-        await self._authorize(sender, request.account)
+        await self._admit_change(sender, request)
         now, key = self._now(), self._key(request)
         if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
             return answer
@@ -145,7 +178,7 @@ class Service:
 
     async def commit(self, request: CommitRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/commit`` (PROTOCOL §3.3): all segments, durably, or none."""
-        await self._authorize(sender, request.account)
+        await self._admit_change(sender, request)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
         if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
             return answer
@@ -155,25 +188,76 @@ class Service:
             checked.append(await asyncio.to_thread(check_commit, commit, allocation, self._home, self._envelope_key))
 
         def store(txn: Transaction) -> bytes:
-            commit_segments(txn, self._home, checked, now)
+            commit_segments(txn, self._home, checked, now, self._pace)
             return CommitAnswer(copies=1).encode()
 
-        return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        reached("validator.before_commit")
+        answer = await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        reached("validator.committed")
+        return answer
 
     async def write(self, request: WriteRequest, manifests: Sequence[bytes], sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects``: a result for each row."""
-        terms = await self._authorize(sender, request.account)
+        terms = await self._admit_change(sender, request)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
+        if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
+            return answer
         pairs, checked = pair_manifests(request.rows, manifests), list[CheckedRow]()
         while portion := list(islice(pairs, ROWS_PER_PORTION)):
             checked += await asyncio.to_thread(
                 lambda rows: [check_row(row, blob, sender, self._home.network, now) for row, blob in rows], portion
             )
+        drops = await self._check_drops(request.drops, sender, now)
+
+        def write(txn: Transaction, rows: Sequence[CheckedRow]) -> WriteAnswer:
+            return write_rows(txn, self._home, terms, rows, now, drops, self._pace)
+
+        reached("validator.before_rows")
+        *first, last = in_portions(checked)
+        answers = [await self._database.transact(partial(write, rows=rows)) for rows in first]
 
         def store(txn: Transaction) -> bytes:
-            return write_rows(txn, self._home, terms, checked, now).encode()
+            answers.append(write(txn, last))
+            return without_current(join_answers(answers)).encode()
+
+        kept = await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        reached("validator.rows")
+        return join_answers(answers).encode() if len(answers) > len(first) else kept
+
+    async def _check_drops(self, drops: Sequence[Drop], sender: PublicKey, now: int) -> Drops:
+        """Return those that are the sender's, by segment."""
+        waiting, checked = iter(drops), list[Drop]()
+        while portion := list(islice(waiting, ROWS_PER_PORTION)):
+            checked += await asyncio.to_thread(
+                lambda some: [drop for drop in some if check_drop(drop, sender, self._home.network, now)], portion
+            )
+        return {drop.segment_id: drop for drop in checked}
+
+    async def leases(self, request: LeaseRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/leases``: until when segments are kept without a row."""
+        await self._admit_change(sender, request)
+        now, key = self._now(), self._key(request)
+
+        def store(txn: Transaction) -> bytes:
+            return LeaseAnswer(until=renew(txn, sender, request.segment_ids, now, self._pace)).encode()
 
         return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+
+    async def write_bucket(self, request: BucketRequest, sender: PublicKey) -> bytes:
+        """Answer ``POST /v1/buckets/write``: make a bucket, or unmake an empty one."""
+        await self._admit_change(sender, request)
+        now, key = self._now(), self._key(request)
+        await asyncio.to_thread(check_bucket, request.row, sender, self._home.network, now)
+
+        def store(txn: Transaction) -> bytes:
+            return write_bucket(txn, self._home, request.row, now).encode()
+
+        return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+
+    async def read_bytes(self, request: ReadRequest, sender: PublicKey) -> int:
+        """Return about how long the answer of :meth:`read` gets."""
+        await self._authorize(sender, request.account)
+        return await self._database.read(lambda reader: rows_bytes(reader, request))
 
     async def read(self, request: ReadRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects/read``, as parts."""
@@ -190,15 +274,13 @@ class Service:
         await self._authorize(sender, request.account)
         return await self._database.read(lambda reader: BucketsAnswer(buckets=list_buckets(reader, sender)).encode())
 
+    async def segments_bytes(self, request: SegmentsRequest) -> int:
+        """Return how long the answer of :meth:`segments` gets at most."""
+        return await self._database.read(lambda reader: records_bytes(reader, request.segment_ids))
+
     async def segments(self, request: SegmentsRequest) -> bytes:
         """Answer ``POST /v1/segments``; records are no secret, so any signature will do."""
-
-        def work(reader: Reader) -> bytes:
-            found = [get_segment(reader, segment_id) for segment_id in request.segment_ids]
-            records = (without_lost(reader, record) for record in found if record is not None)
-            return SegmentsAnswer(segments=tuple(records)).encode()
-
-        return await self._database.read(work)
+        return await self._database.read(lambda reader: encode_records(reader, request.segment_ids))
 
     async def account(self, sender: PublicKey) -> bytes:
         """Answer ``GET /v1/account``."""
@@ -206,9 +288,14 @@ class Service:
         return await self._database.read(lambda reader: status_of(reader, terms).encode())
 
     async def sweep(self) -> None:
-        """Close allocations that were not committed in time, forget old answers, and note who left the subnet."""
+        """Close allocations that were not committed in time, release segments that are due, forget old answers.
+
+        And note who left the subnet.
+        """
         now = self._now()
         await _until_done(self._database, lambda txn: allocations.close_due(txn, self._home, now, SWEEP_MAX))
+        while await self._database.transact(lambda txn: release_due(txn, self._home, now, RELEASES_MAX)):
+            reached("validator.released")
         await _until_done(self._database, lambda txn: forget_answers(txn, now, SWEEP_MAX))
         await self._departures.look(self._directory.metagraph, now)
 
@@ -218,6 +305,17 @@ class Service:
         Raises AuthError.
         """
         await self._authorize(sender, sender)
+
+    async def _admit_change(self, sender: PublicKey, request: Change) -> AccountRecord:
+        """Return the terms of an account that may change something now.
+
+        Raises AuthError, and RateLimitedError for an account that changes too much.
+        """
+        terms, now = await self._authorize(sender, request.account), self._clock.now()
+        listed = await self._database.read(lambda reader: is_listed(reader, sender))
+        self._requests.take(sender, 1, now, is_listed=listed)
+        self._records.take(sender, units_of(request), now, is_listed=listed)
+        return terms
 
     async def _authorize(self, sender: PublicKey, account: bytes) -> AccountRecord:
         if sender != account:
@@ -248,7 +346,7 @@ class Service:
         granted = [ticket for allocation in allocated for ticket in tickets(self._home, allocation)]
         return grant(self._home, granted, now).encode()
 
-    def _key(self, request: Mutation) -> RequestKey:
+    def _key(self, request: Change) -> RequestKey:
         return RequestKey(request.account, request.request_id, request.id(self._home.network))
 
     def _now(self) -> int:

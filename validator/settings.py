@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
@@ -54,7 +55,8 @@ class ValidatorSettings(NodeSettings):
     """What a validator needs to know."""
 
     accounts: tuple[AccountSettings, ...] = ()
-    """Applied at every start; an account that is no longer listed keeps what it had."""
+    """Applied at the first start with an entry, and at the first after it was changed: what ``hippy validator account
+    set`` said since holds until then. An account that is no longer listed keeps what it had."""
 
     unpaid_quota_bytes: QuotaBytes = 0
     """Quota of every account that is not listed; 0 turns strangers away."""
@@ -68,3 +70,12 @@ class ValidatorSettings(NodeSettings):
     probe_host: Annotated[str, AfterValidator(numeric_host)] | None = None
     """The address of this machine that anonymous reads leave from; None: the usual one. One that is not on chain keeps
     miners from telling a probe from a client."""
+
+    @field_validator("accounts")
+    @classmethod
+    def _are_distinct(cls, value: tuple[AccountSettings, ...]) -> tuple[AccountSettings, ...]:
+        counted = Counter(ss58_decode(each.account) for each in value)
+        for each in value:
+            if counted[ss58_decode(each.account)] > 1:
+                raise ValueError(f"the account {each.account} is listed twice")
+        return value

@@ -7,12 +7,17 @@ key                                           value
 ``meta/serial``                               u64, the last ticket serial given out
 ``head``                                      log-head
 ``log/`` seq                                  log-entry as everybody may see it
-``priv/`` seq                                 what that leaves out: account-record, object-row or envelopes
+``priv/`` seq                                 what that leaves out: account-record, object-row, bucket-row or envelopes
 ``acct/`` account, ``used/`` account          account-record; u64 bytes charged
+``conf/`` account                             account-record, as the settings had it when they were applied last
 ``cand/`` candidate set's id                  u64, seq of the record that has it
 ``alloc/`` segment                            :class:`Allocation`
 ``due/`` upload_by ‖ segment                  nothing: when the allocation is looked at
+``closed/`` segment                           u64, seq of the record that closed its allocation, if that was the last
 ``seg/`` segment, ``env/`` segment            segment-record; envelopes
+``life/`` segment                             hippy.validator.leases.Life: who needs it, until when, if it is released
+``drop/`` segment                             drop, while it waits for its release
+``ends/`` time ‖ segment ‖ u8 why             nothing: when a segment is looked at (hippy.validator.leases)
 ``hold/`` miner ‖ root ‖ segment ‖ u8 index   hippy.validator.held.Held: a holding, ended ones too
 ``end/`` seq ‖ key of a holding               nothing: the record that ended it
 ``count/`` miner                              u64, holdings that have not ended
@@ -23,7 +28,8 @@ key                                           value
 ``own/`` segment                              account of the committed segment
 ``row/`` name key, ``dead/`` name key         row id ‖ object-row: the live one, or the deletion that ended it
 ``man/`` row id                               encrypted manifest
-``ref/`` segment ‖ BLAKE3(name key)           nothing: a live row that names the segment
+``bkt/`` account ‖ bucket                     bucket-row: a bucket that was made
+``stat/`` name                                u64, a figure of the whole registry (hippy.validator.admin)
 ``req/``, ``reqdue/``                         hippy.validator.once
 ============================================  ==========================================================
 
@@ -41,7 +47,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import Field
 
 from hippy.errors import ConfigError, ProtocolError
-from hippy.hashing import digest, u64
+from hippy.hashing import u64
 from hippy.ids import ID_BYTES, MessageId, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
 from hippy.wire.canonical import Message
@@ -50,9 +56,9 @@ from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SegmentRecord, SegmentSpec
 from hippy.wire.ticket import PayClass
 
-FORMAT: Final = b"hippy validator 3"
-FORMATS_BEFORE: Final = (b"hippy validator 1", b"hippy validator 2")
-"""Their log records name no body ids, so strangers could not check them; they were never released."""
+FORMAT: Final = b"hippy validator 4"
+FORMATS_BEFORE: Final = (b"hippy validator 1", b"hippy validator 2", b"hippy validator 3")
+"""1 and 2 name no body ids in their log records, 3 does not count who needs a segment; they were never released."""
 
 HOME: Final = b"meta/home"
 SERIAL: Final = b"meta/serial"
@@ -60,12 +66,17 @@ HEAD: Final = b"head"
 LOG: Final = b"log/"
 PRIVATE: Final = b"priv/"
 ACCOUNT: Final = b"acct/"
+SETTING: Final = b"conf/"
 USED: Final = b"used/"
 CANDIDATES: Final = b"cand/"
 ALLOCATION: Final = b"alloc/"
 DUE: Final = b"due/"
+CLOSED: Final = b"closed/"
 SEGMENT: Final = b"seg/"
 ENVELOPES: Final = b"env/"
+LIFE: Final = b"life/"
+DROP: Final = b"drop/"
+ENDS: Final = b"ends/"
 HOLDING: Final = b"hold/"
 ENDED: Final = b"end/"
 HELD_COUNT: Final = b"count/"
@@ -77,7 +88,8 @@ OWNER: Final = b"own/"
 LIVE: Final = b"row/"
 DEAD: Final = b"dead/"
 MANIFEST: Final = b"man/"
-REFERENCE: Final = b"ref/"
+BUCKET: Final = b"bkt/"
+STATISTIC: Final = b"stat/"
 
 STORED_BYTES_MAX: Final = 32 * 1024 * 1024
 """Limit of a stored message; far above what the limits on its way in let through."""
@@ -235,12 +247,12 @@ def component_end(key: bytes, start: int) -> int:
     return start + 1 + COMPONENT_UNIT_BYTES * key[start]
 
 
+def get_stored_row(reader: Reader, key: bytes) -> bytes | None:
+    """Return the current row of a name key as it is stored, its id first; None where none was ever written."""
+    return reader.get(LIVE + key) or reader.get(DEAD + key)
+
+
 def get_row(reader: Reader, key: bytes) -> StoredRow | None:
     """Return the current row of a name key, a deletion too; None where none was ever written."""
-    value = reader.get(LIVE + key) or reader.get(DEAD + key)
+    value = get_stored_row(reader, key)
     return None if value is None else StoredRow.parse(value)
-
-
-def reference_key(segment_id: SegmentId, key: bytes) -> bytes:
-    """Return the key that says that a row, by its name key, needs a segment."""
-    return REFERENCE + segment_id + digest(key)

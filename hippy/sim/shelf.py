@@ -30,6 +30,9 @@ class Shelf:
         self.entrusted_bytes = self.owed_bytes - self.washed_bytes
         """What strangers placed here at the beginning."""
 
+        self._kept_bytes = 0
+        """Of what is owed no longer and kept all the same."""
+
         self.disk_bytes = 0.0
         self._is_stale = True
         self._is_whole = True
@@ -66,6 +69,12 @@ class Shelf:
                 self._is_stale = True
         self._count()
 
+    def release(self, roots: Iterable[Root]) -> None:
+        """Strike pieces from what is owed because their accounts dropped them; they stay on the disk."""
+        released = [root for root in roots if root in self.owed]
+        self._kept_bytes += sum(self.owed[root] for root in released)
+        self.lose(released)
+
     def has_all_of(self, inventory: Inventory) -> bool:
         """Whether nothing of an inventory is known to be missing, which is quick to say of the epoch's own alone."""
         return self._is_whole and inventory is self.inventory
@@ -90,4 +99,4 @@ class Shelf:
 
     def _count(self) -> None:
         spared = sum(self.owed[root] for root in (self.missing | self.free) & self.owed.keys())
-        self.disk_bytes = float(self.owed_bytes - spared)
+        self.disk_bytes = float(self.owed_bytes - spared + self._kept_bytes)

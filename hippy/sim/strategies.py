@@ -20,6 +20,7 @@ from hippy.sim.strategies_missing import (
     Corrupter,
     Dropper,
     ExitScammer,
+    Hoarder,
     Regenerator,
     SelfReporter,
 )
@@ -80,6 +81,8 @@ STRATEGIES: Final[dict[str, Operation]] = {
     "exit-scam": Operation("honest for half of the time, then delete everything", _same(ExitScammer)),
     "dark-exit": Operation("the same, and unplug for a moment whenever a batch is asked", _same(DarkExit)),
     "report-1%": Operation("lose 1 %, report it before the audit asks", _same(partial(SelfReporter, 0.01))),
+    "claim-released": Operation("lack 5 %, say it was released", _same(partial(Dropper, 0.05, Verdict.RELEASED))),
+    "hoard-released": Operation("keep the tenth that accounts dropped, to be paid", _same(partial(Hoarder, 0.1))),
     "wash-zeros": Operation("its account stores zeros, by chance with it too", _same(Honest), wash=Wash(redraws=1)),
     "wash-grind": Operation(
         "4 coldkeys; the account gives up allocations that favour others",

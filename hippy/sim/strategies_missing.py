@@ -1,4 +1,4 @@
-"""Strategies that lack bytes and answer all the same."""
+"""Strategies that lack bytes and answer all the same, and one that has more than it owes."""
 
 from __future__ import annotations
 
@@ -128,3 +128,24 @@ class SelfReporter(Strategy):
     def serves(self, shelf: Shelf, root: Root, length: int) -> bool:
         """Send what is left."""
         return root not in shelf.reported
+
+
+class Hoarder(Strategy):
+    """Keep what accounts have dropped, and show and serve it to whoever asks, to be paid for it.
+
+    What is paid is what the log says is held, so this costs a disk and brings nothing; an honest miner throws it
+    away after a week.
+    """
+
+    def __init__(self, share: float) -> None:
+        """``share`` of the pieces is dropped in the first epoch."""
+        self._share = share
+
+    def begin_epoch(self, shelf: Shelf, morning: Morning) -> None:
+        """Have customers drop a share of the pieces."""
+        if morning.epoch == 0:
+            shelf.release(some_of(shelf, self._share))
+
+    def answer(self, shelf: Shelf, question: Question, now: float) -> Answer:
+        """Show every leaf, those that nobody needs any more too: an epoch asks for what it began with."""
+        return truthful(shelf, question, Verdict.LOST)

@@ -17,7 +17,7 @@ from hippy.wire.audit import LostReport
 from hippy.wire.canonical import Message, SignedMessage
 from hippy.wire.fields import U16, U32, Count, Index, Key, Message32, RootId, Seconds, Segment, Text
 from hippy.wire.node import MINERS_MAX
-from hippy.wire.object import ObjectRow
+from hippy.wire.object import BucketRow, Drop, ObjectRow
 from hippy.wire.segment import SealEnvelope, SegmentRecord
 from hippy.wire.ticket import PayClass
 
@@ -79,6 +79,25 @@ class Departure(Message):
     block: Count
 
 
+class SegmentReleased(Message):
+    """A segment that is owed no longer: every holding of it that has not ended ends here (PROTOCOL §4.2).
+
+    ``deleted`` carries the account's drop. ``expired`` is the ticket's keep_until, ``lapsed`` a lease without a row.
+    """
+
+    TYPE = "segment-released"
+    segment_id: Segment
+    reason: Literal["deleted", "lapsed", "expired"]
+    drop: Drop | None = None
+
+    def check_shape(self) -> None:
+        """Raises ProtocolError unless there is a drop of this segment where the reason is deleted, and only there."""
+        if (self.drop is not None) != (self.reason == "deleted"):
+            raise ProtocolError("a released segment carries a drop when its reason is deleted, and only then")
+        if self.drop is not None and self.drop.segment_id != self.segment_id:
+            raise ProtocolError("the drop is of another segment")
+
+
 LossReason = Literal["reported", "failed", "unanswered"]
 
 
@@ -117,7 +136,7 @@ class Loss(Message):
             raise ProtocolError("a loss names each piece once")
 
 
-Kind = Literal["account", "candidates", "segment", "row", "closed", "departure", "loss"]
+Kind = Literal["account", "candidates", "segment", "row", "closed", "departure", "loss", "released", "bucket"]
 
 
 class LogRecord(Message):
@@ -146,6 +165,8 @@ class LogEntry(Message):
     closed: AllocationClosed | None = None
     departure: Departure | None = None
     loss: Loss | None = None
+    released: SegmentReleased | None = None
+    bucket: BucketRow | None = None
     envelopes: Envelopes | None = None
 
 

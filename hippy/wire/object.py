@@ -37,6 +37,9 @@ MANIFEST_BYTES_MAX: Final = 256 * 1024
 """A longer manifest is stored as segments, and a short one names them."""
 
 ROW_SEGMENTS_MAX: Final = 32_768
+DROPS_MAX: Final = 32_768
+"""Segments dropped by one write: all of a row, at least."""
+
 OBJECTS_BYTES_MAX: Final = 32 * 1024 * 1024
 READ_BYTES_MAX: Final = 9 * 1024 * 1024
 """A request for 500 names of 8 KiB each, in hex."""
@@ -80,13 +83,26 @@ class ObjectRow(SignedMessage):
             raise ProtocolError(f"an encrypted name has at most {NAME_BYTES_MAX} bytes")
 
 
+class Drop(SignedMessage):
+    """An account's word that it needs a segment no longer, once no row names it; signed by the account."""
+
+    TYPE = "drop"
+    account: Key
+    segment_id: Segment
+    time: Seconds
+
+
 class WriteRequest(Message):
-    """Head of ``POST /v1/objects``: rows of one account; then the manifest of each put row, in order."""
+    """Head of ``POST /v1/objects``: rows of one account; then the manifest of each put row, in order.
+
+    ``drops`` has one for every segment that a replaced row names and the row in its place does not.
+    """
 
     TYPE = "objects-write"
     request_id: Bytes16
     account: Key
     rows: Annotated[tuple[ObjectRow, ...], Field(min_length=1, max_length=ROWS_MAX)]
+    drops: Annotated[tuple[Drop, ...], Field(max_length=DROPS_MAX)] = ()
 
     def blob_lengths(self) -> list[int]:
         """Return the lengths of the manifests that follow."""
@@ -163,6 +179,33 @@ class ListAnswer(Message):
     after: Prefix | None = None
 
 
+class BucketRow(SignedMessage):
+    """A bucket made or unmade, signed by its account. Objects need none; it keeps an empty bucket in the listing."""
+
+    TYPE = "bucket-row"
+    account: Key
+    bucket: ComponentBytes
+    action: Literal["create", "delete"]
+    time: Seconds
+
+
+class BucketRequest(Message):
+    """``POST /v1/buckets/write``: make a bucket, which succeeds where there is one, or unmake an empty one."""
+
+    TYPE = "bucket-write"
+    request_id: Bytes16
+    account: Key
+    row: BucketRow
+
+
+class BucketAnswer(Message):
+    """The bucket row is durable on ``copies`` validators; ``existed`` tells with 1 that a bucket was there before."""
+
+    TYPE = "bucket-written"
+    copies: Count
+    existed: Annotated[int, Field(ge=0, le=1)]
+
+
 class BucketsRequest(Message):
     """``POST /v1/buckets``: the account's buckets."""
 
@@ -171,7 +214,7 @@ class BucketsRequest(Message):
 
 
 class BucketsAnswer(Message):
-    """Encrypted bucket names, in ciphertext order."""
+    """Encrypted bucket names, in ciphertext order: made ones, and those that objects are in."""
 
     TYPE = "buckets-listed"
     buckets: Annotated[tuple[ComponentBytes, ...], Field(max_length=10_000)]

@@ -145,9 +145,10 @@ async def test_index_keeps_an_obligation_per_ticket_and_one_length(world: World)
     async with open_database(world.data_dir / "index") as database:
         found = await database.read(rows)
     keys = {b"obl/" + ROOT + one.id(NETWORK): one for one in (mine, theirs)}
-    assert found.keys() == {*keys, b"piece/" + ROOT, b"meta/format", b"meta/used"}
+    assert found.keys() == {*keys, b"piece/" + ROOT, b"meta/format", b"meta/totals"}
     assert {key: Obligation.parse(found[key]).ticket for key in keys} == keys
-    assert found[b"piece/" + ROOT] == found[b"meta/used"] == SMALL.to_bytes(8, "little")
+    assert found[b"piece/" + ROOT] == SMALL.to_bytes(8, "little")
+    assert found[b"meta/totals"] == b"".join(number.to_bytes(8, "little") for number in (SMALL, 0, 1, 2))
 
 
 async def test_used_bytes_survive_a_restart(world: World) -> None:
@@ -172,7 +173,7 @@ async def test_index_of_another_format_is_refused(world: World) -> None:
     async with world.store():
         pass
     async with open_database(world.data_dir / "index") as database:
-        await database.transact(lambda state: state.put(b"meta/format", b"2"))
+        await database.transact(lambda state: state.put(b"meta/format", b"3"))
     with pytest.raises(ConfigError, match="format"):
         async with world.store():
             pass

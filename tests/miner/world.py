@@ -134,7 +134,7 @@ class World:
         return PieceFiles(self.data_dir)
 
     def store(self, capacity_bytes: int = 64 * MIB) -> AbstractAsyncContextManager[PieceStore]:
-        return open_store(self.data_dir, capacity_bytes=capacity_bytes, disk_reserve_bytes=0)
+        return open_store(self.data_dir, capacity_bytes=capacity_bytes, disk_reserve_bytes=0, clock=self.clock)
 
     @asynccontextmanager
     async def serving(

@@ -91,6 +91,19 @@ def test_a_slow_miner_is_paid_for_what_it_serves_at(week: Run, name: str) -> Non
     assert 0.1 < row(week, name).weight < 0.25
 
 
+def test_saying_released_of_what_is_owed_is_as_dear_as_any_other_lie(week: Run) -> None:
+    claimed, lied = row(week, "claim-released"), row(week, "false-path")
+    assert claimed.detected_epoch is not None
+    assert claimed.ratio == pytest.approx(lied.ratio, abs=0.05)
+
+
+def test_keeping_what_was_released_is_never_paid(week: Run) -> None:
+    found = row(week, "hoard-released")
+    assert found.proofs == 1
+    assert found.revenue == pytest.approx(90, abs=2), "a tenth of what it keeps is owed no longer"
+    assert found.cost > 0.95 * row(week, HONEST).cost, "and costs a disk all the same"
+
+
 def test_an_exit_scam_earns_until_it_exits_and_no_longer(week: Run) -> None:
     weights = weights_over_time(week)["exit-scam"]
     half = len(weights) // 2

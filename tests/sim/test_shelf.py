@@ -44,6 +44,16 @@ def test_a_lost_piece_leaves_the_next_inventory_and_not_this_one() -> None:
     assert mine.owed_bytes == 9 * LENGTH
 
 
+def test_a_released_piece_is_owed_no_longer_and_costs_disk_as_long_as_it_is_kept() -> None:
+    mine = shelf()
+    for _ in range(2):  # twice is once
+        mine.release(ROOTS[:2])
+        assert (mine.owed_bytes, mine.disk_bytes) == (8 * LENGTH, 10 * LENGTH)
+        assert mine.has_all_of(mine.inventory), "what is asked until the epoch ends is shown"
+    mine.begin_epoch()
+    assert mine.inventory.total_leaves == 24
+
+
 def test_a_friends_zeros_cost_no_disk_and_are_nobody_elses_bytes() -> None:
     mine = shelf(free=4)
     assert (mine.disk_bytes, mine.entrusted_bytes, mine.washed_bytes) == (6 * LENGTH, 6 * LENGTH, 4 * LENGTH)

@@ -145,6 +145,9 @@ class HonestValidator:
         self.record = Record()
         self.entries: dict[int, list[TranscriptEntry]] = {}
         self.owed: dict[BatchKey, Asked] = {}
+        self.lengths: dict[Root, int] = {}
+        """Of every piece that was ever in an inventory."""
+
         self.segments = 0
         self.now = time_of(TEMPO * FIRST) - 1
         """When the log is written to."""
@@ -339,7 +342,7 @@ class HonestValidator:
         """Return the header of an epoch, unsigned, and take the inventories as of it."""
         at, before = position(txn), self.record.headers.get(max(self.record.headers, default=0))
         self.inventories = {miner: inventory_at(txn, miner, at.seq) for miner in holders_at(txn, at.seq)}
-        self.lengths = {root: length for held in self.inventories.values() for root, length in held.items()}
+        self.lengths |= {root: length for held in self.inventories.values() for root, length in held.items()}
         blank = EpochHeader(
             network=HOME.network,
             netuid=HOME.netuid,

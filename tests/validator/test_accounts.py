@@ -6,7 +6,7 @@ import pytest
 
 from hippy.errors import AuthError, QuotaError
 from hippy.kv import Database
-from hippy.validator.accounts import apply_accounts, charge, refund, status_of, terms_of
+from hippy.validator.accounts import apply_accounts, apply_settings, charge, refund, status_of, terms_of
 from hippy.validator.log import scan_log
 from hippy.wire.log import AccountRecord
 from tests.validator.world import HOME, NOW, STRANGER, TERMS
@@ -27,6 +27,23 @@ async def test_account_is_logged_when_it_changes_and_only_then(database: Databas
     more = TERMS.model_copy(update={"quota_bytes": 20_000})
     assert await apply(database, more) == 2
     assert await database.read(lambda reader: terms_of(reader, TERMS.account, 0)) == more
+
+
+async def test_the_newest_word_about_an_account_holds_whoever_said_it(database: Database) -> None:
+    async def start(*listed: AccountRecord) -> int:
+        await database.transact(lambda txn: apply_settings(txn, HOME, listed, NOW))
+        return (await database.read(lambda reader: terms_of(reader, TERMS.account, 0))).quota_bytes
+
+    def of(quota_bytes: int) -> AccountRecord:
+        return TERMS.model_copy(update={"quota_bytes": quota_bytes})
+
+    assert await start(of(10)) == 10
+    await apply(database, of(20))
+    assert await start(of(10)) == 20, "the command's word outlives a restart"
+    assert await start(of(30)) == 30, "until the entry is changed"
+    await apply(database, of(40))
+    assert await start() == 40, "who is listed no longer keeps what it had"
+    assert await start(of(30)) == 30, "an entry that is back is a new one"
 
 
 async def test_unknown_account_is_told_whom_to_ask(database: Database) -> None:

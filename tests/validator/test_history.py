@@ -17,13 +17,26 @@ from hippy.testing.kv import MemoryDatabase
 from hippy.validator.commit import record_segments
 from hippy.validator.history import History
 from hippy.validator.holdings import bytes_at, depart, holders, holders_at, inventory_at, mark_lost
-from hippy.validator.log import BEGINNING, CommittedSegment, append, read_page, scan_log, verify_chain, verify_head
+from hippy.validator.leases import is_released
+from hippy.validator.log import (
+    BEGINNING,
+    Body,
+    CommittedSegment,
+    append,
+    read_page,
+    scan_log,
+    verify_chain,
+    verify_head,
+)
 from hippy.validator.losses import record_loss, reported
+from hippy.validator.releases import released_at
 from hippy.validator.tables import claim
 from hippy.wire.audit import LostReport
-from hippy.wire.log import AllocationClosed, Departure, LogEntry, Loss, LostPiece
+from hippy.wire.log import AllocationClosed, Departure, LogEntry, Loss, LostPiece, SegmentReleased
+from hippy.wire.object import BucketRow, Drop
 from hippy.wire.ticket import PayClass
-from tests.validator.world import ACCOUNT, HOME, MINERS, NETWORK, NOW, STRANGER, TERMS, row, unsigned_segment
+from tests.validator.releases_written import released
+from tests.validator.world import ACCOUNT, HOME, MINERS, NETWORK, NOW, STRANGER, TERMS, component, row, unsigned_segment
 
 KEYS = [miner.public_key for miner in MINERS[:3]]
 ROOTS = [Root(bytes([number]) * 32) for number in range(6)]
@@ -70,6 +83,23 @@ def fails(miner: Identity, roots: list[Root]) -> Step:
     return lambda txn, _: record_loss(txn, HOME, miner.public_key, roots, reason="failed", now=NOW, epoch=1, batch=2)
 
 
+def releases(place: int, account: Identity) -> Step:
+    """Release one of the segments that are owed, if there are so many."""
+
+    def step(txn: Transaction, number: int) -> None:
+        owed = [
+            entry.segment
+            for entry in scan_log(txn)
+            if entry.segment is not None and not is_released(txn, entry.segment.segment_id)
+        ]
+        if place < len(owed) and owed[place].account == account.public_key:
+            segment_id = owed[place].segment_id
+            drop = Drop(account=account.public_key, segment_id=segment_id, time=NOW).signed(account, NETWORK)
+            released(txn, SegmentReleased(segment_id=segment_id, reason="deleted", drop=drop), NOW)
+
+    return step
+
+
 def departs(miner: Identity) -> Step:
     return lambda txn, _: depart(txn, HOME, miner.public_key, 77, NOW)
 
@@ -92,12 +122,13 @@ steps = st.one_of(
     st.builds(reports, miners, some_roots, st.integers(1, 9)),
     st.builds(fails, miners, some_roots),
     st.builds(departs, miners),
+    st.builds(releases, st.integers(0, 2), st.sampled_from([ACCOUNT, STRANGER])),
     st.builds(notes, st.booleans()),
     st.integers(1, 3).map(lambda portion: lambda txn, _: mark_lost(txn, portion)),
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, deadline=None, max_examples=120)
 @given(st.lists(steps, min_size=4, max_size=14))
 def test_the_public_log_tells_what_the_tables_tell(history: list[Step]) -> None:
     asyncio.run(compare(history))
@@ -136,6 +167,10 @@ def assert_same(reader: Reader, follower: History) -> None:
             assert list(follower.inventory_at(miner, seq).items()) == list(inventory_at(reader, miner, seq).items())
             assert follower.bytes_at(miner, seq) == bytes_at(reader, miner, seq)
             known = reported(reader, miner, ROOTS, after_seq=seq)
+            for by_seq in range(seq, follower.seq + 1):
+                ends = {root: released_at(reader, miner, root, seq, by_seq=by_seq) for root in ROOTS}
+                found = follower.released(miner, seq, by_seq)
+                assert found == {root: body_id for root, body_id in ends.items() if body_id is not None}
             for root in ROOTS:
                 assert follower.reported(miner, root, after_seq=seq) == known.get(root)
     assert follower.miners_at(follower.seq) == list(holders(reader))
@@ -149,7 +184,7 @@ REPORT = LostReport(miner=KEYS[0], validator=HOME.hotkey, roots=(ROOTS[0], ROOTS
 LOSS = Loss(miner=KEYS[0], reason="reported", pieces=(PIECE,), report=REPORT, round=9)
 
 
-async def entries(*bodies: CommittedSegment | Loss | Departure) -> list[LogEntry]:
+async def entries(*bodies: Body) -> list[LogEntry]:
     """The log of a validator that writes what it likes."""
     database = MemoryDatabase()
     await database.transact(lambda txn: append(txn, HOME, bodies, NOW))
@@ -169,6 +204,29 @@ async def test_a_loss_ends_what_it_names_and_is_known_as_reported() -> None:
     assert history.reported(KEYS[0], ROOTS[0]) == (9, REPORT.id(NETWORK))
     assert history.reported(KEYS[0], ROOTS[0], after_seq=2) is None
     assert history.reported(KEYS[0], ROOTS[4]) is None
+
+
+async def test_a_release_ends_every_holding_of_the_segment_and_of_no_other() -> None:
+    history = folded(await entries(SEGMENT, AGAIN, RELEASED))
+    assert [len(list(history.pieces_at(KEYS[0], seq))) for seq in range(4)] == [0, 1, 2, 1]
+    assert history.released(KEYS[0], 1, 3) == {ROOTS[0]: RELEASED.id(NETWORK)}
+    assert history.released(KEYS[0], 1, 2) == {}, "the release is behind that record"
+    assert history.released(KEYS[0], 2, 3) == {}, "it is owed for the other segment"
+    assert history.released(KEYS[0], 3, 3) == {}
+    assert history.reported(KEYS[0], ROOTS[0]) is None
+
+
+async def test_what_was_lost_before_a_release_is_not_released() -> None:
+    history = folded(await entries(SEGMENT, LOSS, RELEASED))
+    assert history.released(KEYS[0], 1, 3) == {}
+    assert history.released(KEYS[1], 1, 3) == {ROOTS[2]: RELEASED.id(NETWORK)}
+
+
+async def test_the_newest_release_is_told_where_a_piece_was_held_often() -> None:
+    history = folded(await entries(SEGMENT, AGAIN, RELEASED_AGAIN, RELEASED))
+    assert history.released(KEYS[0], 2, 4)[ROOTS[0]] == RELEASED.id(NETWORK)
+    assert history.released(KEYS[0], 1, 4)[ROOTS[0]] == RELEASED.id(NETWORK)
+    assert ROOTS[0] not in history.released(KEYS[0], 2, 3), "one of the two is still owed"
 
 
 async def test_a_report_of_a_piece_that_is_held_often_takes_records_one_behind_the_other() -> None:
@@ -199,6 +257,10 @@ async def test_what_a_stranger_to_the_log_holds_is_nothing() -> None:
     assert history.bytes_at(STRANGER.public_key, 2).by_account == {}
 
 
+def release(**change: object) -> SegmentReleased:
+    return RELEASED.model_copy(update=change)
+
+
 def loss(**change: object) -> Loss:
     return LOSS.model_copy(update=change)
 
@@ -217,6 +279,10 @@ def report(
 FIRST, SECOND = SEGMENT.record.holdings
 AGAIN = unsigned_segment(2, {0: KEYS[0], 2: KEYS[1]}, ROOTS[:3])
 """The same pieces once more."""
+
+DROP = Drop(account=ACCOUNT.public_key, segment_id=SEGMENT.record.segment_id, time=NOW).signed(ACCOUNT, NETWORK)
+RELEASED = SegmentReleased(segment_id=SEGMENT.record.segment_id, reason="deleted", drop=DROP)
+RELEASED_AGAIN = SegmentReleased(segment_id=AGAIN.record.segment_id, reason="lapsed")
 
 SAME = LostPiece(segment_id=AGAIN.record.segment_id, index=0, root=ROOTS[0])
 
@@ -245,12 +311,20 @@ SAME = LostPiece(segment_id=AGAIN.record.segment_id, index=0, root=ROOTS[0])
         ([SEGMENT, loss(report=report(ROOTS[1]))], "does not name these pieces"),
         ([SEGMENT, loss(report=report(time=NOW - 122))], f"the lost report is of {NOW - 122}, its record of {NOW}"),
         ([SEGMENT, loss(report=report(time=NOW + 122))], f"the lost report is of {NOW + 122}, its record of {NOW}"),
+        ([RELEASED], "never committed"),
+        ([SEGMENT, RELEASED, RELEASED], "released twice: record 2 did it"),
+        ([SEGMENT, RELEASED, LOSS], "does not hold"),
+        ([SEGMENT, RELEASED, SEGMENT], "committed already"),
+        ([SEGMENT, release(drop=None)], "carries a drop"),
+        ([SEGMENT, release(reason="lapsed")], "carries a drop"),
+        ([SEGMENT, AGAIN, release(segment_id=AGAIN.record.segment_id)], "another segment"),
+        ([SEGMENT, release(drop=DROP.signed(STRANGER, NETWORK))], "not signed by"),
+        ([SEGMENT, release(drop=DROP.model_copy(update={"account": KEYS[0]}))], "does not belong to"),
+        ([SEGMENT, release(reason="expired", drop=None)], "without keep_until"),
         ([SEGMENT, LOSS, AGAIN, loss(pieces=(SAME,))], "used again: record 2 has it for the same piece"),
     ],
 )
-async def test_a_log_that_says_what_cannot_be_is_caught(
-    bodies: list[CommittedSegment | Loss | Departure], error: str
-) -> None:
+async def test_a_log_that_says_what_cannot_be_is_caught(bodies: list[Body], error: str) -> None:
     log = await entries(*bodies)
     verify_chain(log, NETWORK)  # as a chain it is in order
     history = folded(log[:-1])
@@ -267,6 +341,8 @@ async def test_entries_out_of_order_are_refused() -> None:
 
 async def test_private_bodies_are_not_needed() -> None:
     database = MemoryDatabase()
-    await database.transact(lambda txn: append(txn, HOME, [TERMS, SEGMENT, row("a")], NOW))
+    bucket = BucketRow(account=ACCOUNT.public_key, bucket=component("b"), action="create", time=NOW)
+    bodies: list[Body] = [TERMS, SEGMENT, row("a"), bucket.signed(ACCOUNT, NETWORK)]
+    await database.transact(lambda txn: append(txn, HOME, bodies, NOW))
     history = await followed(database)
-    assert (history.seq, history.miners_at(3)) == (3, sorted(KEYS[:2]))
+    assert (history.seq, history.miners_at(3)) == (4, sorted(KEYS[:2]))

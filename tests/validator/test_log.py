@@ -26,14 +26,17 @@ from hippy.validator.log import (
     verify_head,
 )
 from hippy.validator.tables import claim
-from hippy.wire.log import LOG_PAGE_MAX, AllocationClosed, Departure, LogEntry
+from hippy.wire.log import LOG_PAGE_MAX, AllocationClosed, Departure, LogEntry, SegmentReleased
+from hippy.wire.object import BucketRow
 from tests.validator.world import HOME, MINERS, NETWORK, NOW, STRANGER, TERMS, row, unsigned_segment
 
 CLOSED = AllocationClosed(segment_id=SegmentId(b"s" * 32), upload_by=NOW)
 DEPARTED = Departure(hotkey=MINERS[0].public_key, block=7)
 SEGMENT = unsigned_segment(1, {0: MINERS[0].public_key}, [Root(b"1" * 32), Root(b"2" * 32)])
-BODIES: list[Body] = [TERMS, CLOSED, SEGMENT, row("a"), DEPARTED, row("b")]
-KINDS = ["account", "closed", "segment", "row", "departure", "row"]
+RELEASED = SegmentReleased(segment_id=SEGMENT.record.segment_id, reason="lapsed")
+BUCKET = BucketRow(account=TERMS.account, bucket=b"b" * 32, action="create", time=NOW)
+BODIES: list[Body] = [TERMS, CLOSED, SEGMENT, row("a"), DEPARTED, row("b"), RELEASED, BUCKET]
+KINDS = ["account", "closed", "segment", "row", "departure", "row", "released", "bucket"]
 
 
 async def filled(database: Database) -> list[LogEntry]:
@@ -54,13 +57,14 @@ async def test_appended_records_verify_up_to_the_signed_head(database: Database)
     assert head is not None
     verify_head(head, end, HOME.hotkey, NETWORK)
     assert [entry.record.kind for entry in entries] == KINDS
-    assert [entry.record.time for entry in entries] == [NOW] * 2 + [NOW + 1] * 4
-    assert (end.seq, head.netuid) == (6, HOME.netuid)
+    assert [entry.record.time for entry in entries] == [NOW] * 2 + [NOW + 1] * 6
+    assert (end.seq, head.netuid) == (8, HOME.netuid)
 
 
 async def test_entries_come_back_with_all_their_bodies(database: Database) -> None:
-    one, two, three, four, five, _ = await filled(database)
+    one, two, three, four, five, _, seven, eight = await filled(database)
     assert (one.account, two.closed, four.row, five.departure) == (TERMS, CLOSED, BODIES[3], DEPARTED)
+    assert (seven.released, eight.bucket) == (RELEASED, BUCKET)
     assert (three.segment, three.envelopes) == (SEGMENT.record, SEGMENT.envelopes)
     assert three.record.envelopes_id == SEGMENT.envelopes.id(NETWORK)
 
@@ -143,8 +147,8 @@ async def test_log_goes_on_after_a_restart(tmp_path: Path) -> None:
     async with open_database(tmp_path / "registry") as database:
         await filled(database)
     async with open_database(tmp_path / "registry") as database:
-        assert await database.transact(lambda txn: append(txn, HOME, [TERMS], NOW)) == 7
-        assert verify_chain(await database.read(lambda reader: list(scan_log(reader))), NETWORK).seq == 7
+        assert await database.transact(lambda txn: append(txn, HOME, [TERMS], NOW)) == 9
+        assert verify_chain(await database.read(lambda reader: list(scan_log(reader))), NETWORK).seq == 9
 
 
 async def test_appending_nothing_writes_nothing(database: Database) -> None:
@@ -159,8 +163,8 @@ class TestPage:
         page = await database.read(lambda reader: read_page(reader, 0))
         assert page.entries == tuple(map(public, entries))
         shown = [[kind for kind in log.KINDS if getattr(entry, kind) is not None] for entry in page.entries]
-        assert shown == [[], ["closed"], ["segment"], [], ["departure"], []]
-        assert [entry.envelopes for entry in page.entries] == [None] * 6
+        assert shown == [[], ["closed"], ["segment"], [], ["departure"], [], ["released"], []]
+        assert [entry.envelopes for entry in page.entries] == [None] * 8
         assert page.head is not None
         verify_head(page.head, verify_chain(page.entries, NETWORK), HOME.hotkey, NETWORK)
 
@@ -168,7 +172,8 @@ class TestPage:
         await filled(database)
         raw = await database.read(lambda reader: encode_page(reader, 0))
         assert CLOSED.encode() in raw
-        for private in (TERMS.encode(), SEGMENT.envelopes.encode(), b'"name"', b"quota_bytes", b"ciphertext"):
+        names = (b'"name"', b'"bucket":', b"quota_bytes", b"ciphertext")
+        for private in (TERMS.encode(), SEGMENT.envelopes.encode(), *names):
             assert private not in raw
 
     async def test_page_of_an_empty_log_names_its_home_and_has_no_head(self, database: Database) -> None:
@@ -179,7 +184,7 @@ class TestPage:
     async def test_page_behind_the_end_has_the_head_alone(self, database: Database) -> None:
         await filled(database)
         head = await database.read(read_head)
-        for after in (6, 7, 2**53 - 1):
+        for after in (8, 9, 2**53 - 1):
             page = await database.read(partial(read_page, after_seq=after))
             assert (page.entries, page.head) == ((), head)
 
@@ -201,10 +206,10 @@ class TestPage:
     ) -> None:
         await filled(database)
         whole = await database.read(lambda reader: encode_page(reader, 0))
-        for limit, expected in ((len(whole), 6), (len(whole) - 1, 5)):
+        for limit, expected in ((len(whole), 8), (len(whole) - 1, 7)):
             monkeypatch.setattr(log, "LOG_PAGE_BYTES_MAX", limit)
             raw = await database.read(lambda reader: encode_page(reader, 0))
             page = await database.read(lambda reader: read_page(reader, 0))
             assert len(raw) <= limit
             assert len(page.entries) == expected
-            assert (page.head is not None) == (expected == 6)
+            assert (page.head is not None) == (expected == 8)

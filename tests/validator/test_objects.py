@@ -10,13 +10,27 @@ import pytest
 from hippy.errors import ProtocolError
 from hippy.ids import SegmentId
 from hippy.kv import Database, open_database
+from hippy.validator.leases import get_life
 from hippy.validator.log import scan_log, verify_chain
-from hippy.validator.objects import CheckedRow, check_row, pair_manifests, read_rows, write_rows
-from hippy.validator.tables import MANIFEST, REFERENCE, USED, get_count
+from hippy.validator.objects import (
+    CONFLICTS_BYTES_MAX,
+    NAMED_AT_ONCE,
+    CheckedRow,
+    check_drop,
+    check_row,
+    in_portions,
+    join_answers,
+    pair_manifests,
+    read_rows,
+    write_rows,
+)
+from hippy.validator.tables import MANIFEST, USED, get_count
 from hippy.wire.log import AccountRecord
-from hippy.wire.object import OBJECTS_BYTES_MAX, ObjectRow, ReadAnswer, ReadRequest, RowResult
+from hippy.wire.object import OBJECTS_BYTES_MAX, Drop, ObjectRow, ReadAnswer, ReadRequest, RowResult, WriteAnswer
 from hippy.wire.parts import encode_parts
-from tests.validator.world import ACCOUNT, HOME, NETWORK, NOW, STRANGER, committed, component, row
+from tests.validator.world import ACCOUNT, HOME, NETWORK, NOW, STRANGER, committed, component, drop, row, spec
+
+SEGMENT = spec().segment_id(ACCOUNT.public_key)
 
 
 def checked(one: ObjectRow, manifest: bytes = b"manifest") -> CheckedRow:
@@ -24,10 +38,13 @@ def checked(one: ObjectRow, manifest: bytes = b"manifest") -> CheckedRow:
     return check_row(one, blob, ACCOUNT.public_key, NETWORK, NOW)
 
 
-async def write(database: Database, *rows: ObjectRow | CheckedRow, quota_bytes: int = 10**9) -> Sequence[RowResult]:
+async def write(
+    database: Database, *rows: ObjectRow | CheckedRow, quota_bytes: int = 10**9, drops: Sequence[Drop] = ()
+) -> Sequence[RowResult]:
     ready = [each if isinstance(each, CheckedRow) else checked(each) for each in rows]
     terms = AccountRecord(account=ACCOUNT.public_key, pay_class="paid", quota_bytes=quota_bytes)
-    answer = await database.transact(lambda txn: write_rows(txn, HOME, terms, ready, NOW))
+    good = {each.segment_id: each for each in drops if check_drop(each, ACCOUNT.public_key, NETWORK, NOW)}
+    answer = await database.transact(lambda txn: write_rows(txn, HOME, terms, ready, NOW, good))
     return answer.results
 
 
@@ -50,8 +67,9 @@ def statuses(results: Sequence[RowResult]) -> list[str]:
     return [result.code or result.status for result in results]
 
 
-async def references(database: Database) -> int:
-    return await database.read(lambda reader: len(list(reader.scan(REFERENCE))))
+async def references(database: Database, ids: Sequence[SegmentId]) -> list[int]:
+    lives = await database.read(lambda reader: [get_life(reader, segment_id) for segment_id in ids])
+    return [0 if life is None else life.references for life in lives]
 
 
 async def test_written_rows_are_read_back_with_their_manifests(database: Database) -> None:
@@ -139,12 +157,35 @@ async def test_references_follow_the_live_rows(database: Database) -> None:
     first = row("a", segment_ids=(ids[0], ids[1]))
     second = row("a", segment_ids=(ids[1], ids[2]), replaces=first)
     await write(database, first, row("b", segment_ids=(ids[0],)))
-    assert await references(database) == 3
-    await write(database, second)
-    assert await references(database) == 3
-    assert await database.read(lambda reader: len(list(reader.scan(REFERENCE + ids[0])))) == 1
-    await write(database, row("a", replaces=second, manifest=None))
-    assert await references(database) == 1
+    assert await references(database, ids) == [2, 1, 0]
+    await write(database, second, drops=[drop(ids[0])])
+    assert await references(database, ids) == [1, 1, 1]
+    await write(database, row("a", replaces=second, manifest=None), drops=[drop(ids[1]), drop(ids[2])])
+    assert await references(database, ids) == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        [drop(SegmentId(b"o" * 32))],
+        [drop(SEGMENT, signer=STRANGER)],
+        [drop(SEGMENT, time=NOW + 121)],
+        [drop(SEGMENT).model_copy(update={"signature": bytes(64)})],
+        [drop(SEGMENT, signer=STRANGER).model_copy(update={"account": ACCOUNT.public_key})],
+    ],
+    ids=["missing", "of another segment", "another account's", "from the future", "unsigned", "forged"],
+)
+async def test_a_row_that_leaves_a_segment_needs_the_accounts_drop_of_it(database: Database, bad: list[Drop]) -> None:
+    await committed(database)
+    first = row("a", segment_ids=(SEGMENT,))
+    await write(database, first)
+    for successor in (row("a", replaces=first), row("a", replaces=first, manifest=None)):
+        assert statuses(await write(database, successor, drops=bad)) == ["protocol"]
+    assert await references(database, [SEGMENT]) == [1]
+    assert (await read(database, "a"))[0] == [first]
+    gone = row("a", replaces=first, manifest=None)
+    assert statuses(await write(database, gone, drops=[drop(SEGMENT, time=NOW + 120)])) == ["stored"]
 
 
 @pytest.mark.parametrize(
@@ -241,3 +282,25 @@ async def test_deleting_what_is_not_there_leaves_nothing_behind(database: Databa
     await write(database, first, gone)
     assert statuses(await write(database, row("a", replaces=gone, manifest=None))) == ["not_found"]
     assert await database.read(lambda reader: len(list(scan_log(reader)))) == 2
+
+
+def naming(count: int) -> CheckedRow:
+    ids = tuple(SegmentId(number.to_bytes(32, "big")) for number in range(count))
+    return checked(row("a").model_copy(update={"segment_ids": ids}))
+
+
+def test_rows_of_one_transaction_name_no_more_segments_than_the_writer_has_time_for() -> None:
+    half, whole, more, none = (naming(NAMED_AT_ONCE // 2), naming(NAMED_AT_ONCE), naming(NAMED_AT_ONCE + 1), naming(0))
+    assert in_portions([half, half, none, half]) == [[half, half, none], [half]]
+    assert in_portions([whole, more, none, whole]) == [[whole], [more], [none, whole]]
+    assert in_portions([none] * 500) == [[none] * 500]
+
+
+def test_answers_of_portions_tell_the_current_rows_of_conflicts_up_to_one_limit() -> None:
+    current = naming(1_000).row
+    portion = WriteAnswer(copies=1, results=(RowResult(status="conflict", current=current),) * 5)
+    results = join_answers([portion] * 4).results
+    told = CONFLICTS_BYTES_MAX // len(current.encode())
+    assert 5 < told < 20
+    assert [result.current for result in results] == [current] * told + [None] * (20 - told)
+    assert {result.status for result in results} == {"conflict"}

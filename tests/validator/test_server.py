@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,17 +15,25 @@ from hippy.errors import (
     ConfigError,
     ConflictError,
     HippyError,
+    NotFoundError,
     ProtocolError,
     QuotaError,
+    RateLimitedError,
     TemporaryError,
     TooLargeError,
 )
-from hippy.identity import save_keyfile
-from hippy.ids import SegmentId
+from hippy.identity import Identity, save_keyfile
+from hippy.ids import MessageId, Root, SegmentId
 from hippy.kv import open_database
-from hippy.transport.client import Call
+from hippy.transport.client import Call, open_http
+from hippy.transport.limits import Rate
+from hippy.validator import inventory_desk, server, service
 from hippy.validator.tables import FORMATS_BEFORE, HOME
 from hippy.wire.object import (
+    OBJECTS_BYTES_MAX,
+    BucketAnswer,
+    BucketRequest,
+    BucketRow,
     BucketsAnswer,
     BucketsRequest,
     ListAnswer,
@@ -36,6 +45,15 @@ from hippy.wire.object import (
     WriteRequest,
 )
 from hippy.wire.parts import encode_parts, parse_parts
+from hippy.wire.release import (
+    INVENTORY_ANSWER_BYTES_MAX,
+    INVENTORY_MAX,
+    InventoryAnswer,
+    InventoryRequest,
+    LeaseAnswer,
+    LeaseRequest,
+    OwedTicket,
+)
 from hippy.wire.segment import (
     CommitAnswer,
     CommitRequest,
@@ -288,3 +306,160 @@ async def test_published_endpoint_is_where_it_answers(network: LocalNetwork, cli
     async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
         neuron = (await chain.metagraph()).neurons[0]
     assert (neuron.endpoint, neuron.hotkey) == (client.validator.endpoint, client.validator.hotkey)
+
+
+def owed(proof: TicketProof) -> OwedTicket:
+    ticket = proof.ticket
+    return OwedTicket(ticket_id=ticket.id(NETWORK), segment_id=ticket.segment_id, index=ticket.index, root=ticket.root)
+
+
+async def test_a_miner_asks_about_its_tickets_and_nobody_elses(network: LocalNetwork, client: Client) -> None:
+    proofs = await client.allocate(new_request())
+    miner = network.by_hotkey(proofs[0].ticket.miner).identity
+    unknown = OwedTicket(
+        ticket_id=proofs[0].ticket.id(NETWORK), segment_id=SegmentId(b"u" * 32), index=0, root=proofs[0].ticket.root
+    )
+    page = InventoryRequest(miner=miner.public_key, tickets=(owed(proofs[0]), unknown))
+    async with open_http(miner, CLOCK) as http:
+        asking = Client(http, client.validator, miner)
+        answer = InventoryAnswer.parse(await asking.post("/v1/inventory", page))
+        assert [state.state for state in answer.states] == ["live", "unknown"]
+        for body, error in ((b"{}", ProtocolError), (b"x" * 100_000, TooLargeError)):
+            with pytest.raises(error):
+                await asking.send("/v1/inventory", body)
+        theirs = page.model_copy(update={"miner": VALIDATOR.public_key})
+        with pytest.raises(AuthError, match="another miner"):
+            await asking.post("/v1/inventory", theirs)
+        with pytest.raises(AuthError, match="not known"):
+            await asking.status()
+    with pytest.raises(AuthError, match="only registered miners"):
+        await client.post("/v1/inventory", page)
+
+
+async def test_a_miner_that_asks_too_often_is_told_when_to_come_back(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inventory_desk, "INVENTORIES", Rate(per_second=0.1, burst=2))
+    one, two = (miner.identity for miner in network.miners[:2])
+    ticket = OwedTicket(ticket_id=MessageId(b"t" * 32), segment_id=SegmentId(b"u" * 32), index=0, root=Root(b"r" * 32))
+    page = InventoryRequest(miner=one.public_key, tickets=(ticket,) * INVENTORY_MAX)
+    async with network.validator() as client, open_http(one, CLOCK) as http, open_http(two, CLOCK) as second:
+        asking = Client(http, client.validator, one)
+        for _ in range(2):
+            answer = await asking.post("/v1/inventory", page)
+            told = InventoryAnswer.parse(answer, limit=INVENTORY_ANSWER_BYTES_MAX)
+            assert {state.state for state in told.states} == {"unknown"}
+        refused = await http.request(client.validator, Call("POST", "/v1/inventory", page.encode()))
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "10")
+        others = page.model_copy(update={"miner": two.public_key})
+        await Client(second, client.validator, two).post("/v1/inventory", others)
+
+
+async def test_an_account_that_changes_too_much_is_told_when_to_come_back(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "REQUESTS", Rate(per_second=0.1, burst=2))
+    monkeypatch.setattr(service, "RECORDS", Rate(per_second=0.1, burst=3))
+    async with network.validator() as client:
+        now = int(CLOCK.now())
+        await client.send("/v1/objects", written(row("a", time=now)))
+        lease = LeaseRequest(request_id=WRITE_ID, account=ACCOUNT.public_key, segment_ids=(SegmentId(b"u" * 32),))
+        with pytest.raises(ConflictError):  # the same request_id: it is looked at
+            await client.post("/v1/leases", lease)
+        with pytest.raises(RateLimitedError, match="requests that change"):
+            await client.post("/v1/leases", lease)
+        body = written(row("b", time=now))
+        refused = await client.http.request(client.validator, Call("POST", "/v1/objects", body))
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "10")
+        assert (await client.status()).used_bytes > 0  # reading is free
+
+
+async def test_strangers_share_what_one_account_may_change(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "REQUESTS", Rate(per_second=0.01, burst=2))
+    now = int(CLOCK.now())
+    third = Identity.from_seed(b"c" * 32)
+    async with network.validator(unpaid_quota_bytes=10_000) as client:
+        for signer, allowed in ((STRANGER, True), (VALIDATOR, True), (third, False), (ACCOUNT, True)):
+            async with open_http(signer, CLOCK) as http:
+                sending = Client(http, client.validator, signer).send(
+                    "/v1/objects", written(row("a", signer=signer, time=now))
+                )
+                if allowed:
+                    assert WriteAnswer.parse(await sending).results[0].status == "stored"
+                else:
+                    with pytest.raises(RateLimitedError):
+                        await sending
+
+
+async def test_long_answers_are_made_a_few_at_a_time_and_others_wait_or_are_told_to(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working, most, full, go_on = 0, 0, asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> bytes:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
+        if working == server.ANSWERS_AT_ONCE:
+            full.set()
+        await go_on.wait()
+        working -= 1
+        return SegmentsAnswer(segments=()).encode()
+
+    monkeypatch.setattr(service.Service, "segments", slow)
+    request = SegmentsRequest(segment_ids=(SegmentId(b"u" * 32),))
+    asking = [asyncio.create_task(client.post("/v1/segments", request)) for _ in range(server.ANSWERS_AT_ONCE + 2)]
+    await full.wait()
+    await client.status()  # what is short passes them
+    go_on.set()
+    assert len(await asyncio.gather(*asking)) == len(asking)
+    assert most == server.ANSWERS_AT_ONCE
+
+
+async def test_answers_that_nobody_takes_hold_no_more_than_an_address_may_have(
+    network: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "ANSWER_WAIT_SECONDS", 0.3)
+    stuck = asyncio.Event()
+
+    async def length(*_: object) -> int:
+        return OBJECTS_BYTES_MAX
+
+    async def slow(*_: object) -> bytes:
+        await stuck.wait()
+        return SegmentsAnswer(segments=()).encode()
+
+    monkeypatch.setattr(service.Service, "segments_bytes", length)
+    monkeypatch.setattr(service.Service, "segments", slow)
+    request = SegmentsRequest(segment_ids=(SegmentId(b"u" * 32),))
+    async with network.validator() as client:
+        first, second = (asyncio.create_task(client.post("/v1/segments", request)) for _ in range(2))
+        done, waiting = await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(RateLimitedError, match="too many answers"):
+            await done.pop()
+        stuck.set()
+        assert await waiting.pop() == SegmentsAnswer(segments=()).encode()
+
+
+async def test_leases_and_made_buckets_go_over_http(client: Client) -> None:
+    proofs = await client.allocate(new_request())
+    await client.post("/v1/commit", commit_request(await client.commit_of(proofs)))
+    segment_id = proofs[0].ticket.segment_id
+    lease = LeaseRequest(request_id=b"l" * 16, account=ACCOUNT.public_key, segment_ids=(segment_id,))
+    (until,) = LeaseAnswer.parse(await client.post("/v1/leases", lease)).until
+    assert until > CLOCK.now()
+    unsigned = BucketRow(account=ACCOUNT.public_key, bucket=component("new"), action="create", time=int(CLOCK.now()))
+    made = BucketRequest(request_id=b"b" * 16, account=ACCOUNT.public_key, row=unsigned.signed(ACCOUNT, NETWORK))
+    assert BucketAnswer.parse(await client.post("/v1/buckets/write", made)).existed == 0
+    buckets = await client.post("/v1/buckets", BucketsRequest(account=ACCOUNT.public_key))
+    assert BucketsAnswer.parse(buckets).buckets == (component("new"),)
+    gone = unsigned.model_copy(update={"action": "delete"}).signed(ACCOUNT, NETWORK)
+    for number, error in ((1, None), (2, NotFoundError)):
+        request = BucketRequest(request_id=bytes([number]) * 16, account=ACCOUNT.public_key, row=gone)
+        if error is None:
+            assert BucketAnswer.parse(await client.post("/v1/buckets/write", request)).existed == 1
+        else:
+            with pytest.raises(error):
+                await client.post("/v1/buckets/write", request)

@@ -16,7 +16,7 @@ from hippy.validator.log import CommittedSegment, Home
 from hippy.validator.tables import Allocation, get_allocation
 from hippy.validator.tickets import ticket_id
 from hippy.wire.log import AccountRecord, Candidate, CandidateSet, Envelopes
-from hippy.wire.object import ObjectRow
+from hippy.wire.object import Drop, ObjectRow
 from hippy.wire.segment import AllocateRequest, Holding, SealEnvelope, SegmentCommit, SegmentRecord, SegmentSpec
 from hippy.wire.ticket import PayClass, Receipt
 
@@ -74,11 +74,18 @@ def plan(first_miner: int = 0) -> Plan:
 
 
 async def allocated(
-    database: Database, number: int = 0, *, terms: AccountRecord = TERMS, now: int = NOW, account: Identity = ACCOUNT
+    database: Database,
+    number: int = 0,
+    *,
+    terms: AccountRecord = TERMS,
+    now: int = NOW,
+    account: Identity = ACCOUNT,
+    keep_until: int | None = None,
 ) -> Allocation:
     """Allocate ``spec(number)`` and return the allocation."""
     segment_id = spec(number).segment_id(account.public_key)
     asked = request(spec(number), account=account, upload_by=now + 3600)
+    asked = asked.model_copy(update={"keep_until": keep_until})
     await database.transact(lambda txn: allocate(txn, HOME, asked, terms, {segment_id: plan()}, now))
     found = await database.read(lambda reader: get_allocation(reader, segment_id))
     assert found is not None
@@ -114,12 +121,20 @@ def commit(allocation: Allocation, indices: Iterable[int] = range(N)) -> Segment
     )
 
 
-async def committed(database: Database, number: int = 0, *, account: Identity = ACCOUNT) -> Allocation:
+async def committed(
+    database: Database,
+    number: int = 0,
+    *,
+    account: Identity = ACCOUNT,
+    indices: Iterable[int] = range(N),
+    keep_until: int | None = None,
+    now: int = NOW,
+) -> Allocation:
     """Allocate and commit ``spec(number)``; return the allocation as it was committed."""
     terms = TERMS.model_copy(update={"account": account.public_key})
-    allocation = await allocated(database, number, terms=terms, account=account)
-    checked = check_commit(commit(allocation), allocation, HOME, ENVELOPE_KEY)
-    await database.transact(lambda txn: commit_segments(txn, HOME, [checked], NOW))
+    allocation = await allocated(database, number, terms=terms, account=account, keep_until=keep_until, now=now)
+    checked = check_commit(commit(allocation, indices), allocation, HOME, ENVELOPE_KEY)
+    await database.transact(lambda txn: commit_segments(txn, HOME, [checked], now))
     return allocation
 
 
@@ -186,3 +201,8 @@ def row(
         time=time,
     )
     return unsigned.signed(signer, NETWORK)
+
+
+def drop(segment_id: SegmentId, *, signer: Identity = ACCOUNT, time: int = NOW) -> Drop:
+    """Return an account's word that it needs a segment no longer."""
+    return Drop(account=signer.public_key, segment_id=segment_id, time=time).signed(signer, NETWORK)

@@ -22,11 +22,16 @@ from hippy.wire.log import (
     LogRecord,
     Loss,
     LostPiece,
+    SegmentReleased,
 )
 from hippy.wire.node import AccountStatus, Directory, EncryptionKey, Hello, MinerEntry
 from hippy.wire.object import (
+    BucketAnswer,
+    BucketRequest,
+    BucketRow,
     BucketsAnswer,
     BucketsRequest,
+    Drop,
     Found,
     ListAnswer,
     ListRequest,
@@ -36,6 +41,15 @@ from hippy.wire.object import (
     RowResult,
     WriteAnswer,
     WriteRequest,
+)
+from hippy.wire.release import (
+    InventoryAnswer,
+    InventoryRequest,
+    LeaseAnswer,
+    LeaseRequest,
+    OwedTicket,
+    Release,
+    TicketState,
 )
 from hippy.wire.segment import (
     AllocateRequest,
@@ -54,6 +68,7 @@ from hippy.wire.segment import (
 )
 from hippy.wire.ticket import Receipt, Refusal, Ticket, TicketGrant, TicketProof
 from tests.wire.audit_samples import SCORE_MESSAGES
+from tests.wire.chain_samples import CHAIN_MESSAGES
 
 NETWORK: Final = NetworkId(b"N" * 32)
 OTHER_NETWORK: Final = NetworkId(b"O" * 32)
@@ -164,6 +179,25 @@ LOST_PIECE: Final = LostPiece(segment_id=SegmentId(b"s" * 32), index=3, root=Roo
 LOSS: Final = Loss(
     miner=MINER.public_key, reason="reported", pieces=(LOST_PIECE,), report=LOST_REPORT, round=9, epoch=5, batch=3
 )
+DROP: Final = Drop(account=ACCOUNT.public_key, segment_id=SegmentId(b"s" * 32), time=TIME).signed(ACCOUNT, NETWORK)
+RELEASED: Final = SegmentReleased(segment_id=SegmentId(b"s" * 32), reason="deleted", drop=DROP)
+RELEASE: Final = Release(
+    validator=VALIDATOR.public_key,
+    miner=PublicKey(b"w" * 32),  # not MINER, who would be taken for the signer
+    ticket_id=MessageId(b"t" * 32),
+    segment_id=SegmentId(b"s" * 32),
+    index=3,
+    root=Root(b"r" * 32),
+    reason="deleted",
+    seq=7,
+    drop=DROP,
+    time=TIME,
+).signed(VALIDATOR, NETWORK)
+OWED: Final = OwedTicket(ticket_id=MessageId(b"t" * 32), segment_id=SegmentId(b"s" * 32), index=3, root=Root(b"r" * 32))
+STATE: Final = TicketState(state="released", release=RELEASE)
+BUCKET_ROW: Final = BucketRow(account=ACCOUNT.public_key, bucket=BUCKET, action="create", time=TIME).signed(
+    ACCOUNT, NETWORK
+)
 LOG_RECORD: Final = LogRecord(
     home=VALIDATOR.public_key,
     term=1,
@@ -183,6 +217,8 @@ LOG_ENTRY: Final = LogEntry(
     closed=CLOSED,
     departure=DEPARTURE,
     loss=LOSS,
+    released=RELEASED,
+    bucket=BUCKET_ROW,
     envelopes=ENVELOPES,
 )
 LOG_HEAD: Final = LogHead(home=VALIDATOR.public_key, netuid=7, term=1, seq=1, head=MessageId(b"h" * 32)).signed(
@@ -249,7 +285,8 @@ MESSAGES: Final[list[Message]] = [
     SegmentsRequest(segment_ids=(SegmentId(b"s" * 32), SegmentId(b"t" * 32))),
     SegmentsAnswer(segments=(RECORD,)),
     ROW,
-    WriteRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, rows=(ROW,)),
+    DROP,
+    WriteRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, rows=(ROW,), drops=(DROP,)),
     RowResult(status="conflict", current=ROW, code="not_found", message='no such "segment"'),
     WriteAnswer(copies=1, results=(RowResult(status="stored"),)),
     ReadRequest(account=ACCOUNT.public_key, bucket=BUCKET, names=(NAME,)),
@@ -259,6 +296,17 @@ MESSAGES: Final[list[Message]] = [
     ListAnswer(rows=(ROW,), prefixes=(b"2" * 48,), after=NAME),
     BucketsRequest(account=ACCOUNT.public_key),
     BucketsAnswer(buckets=(BUCKET,)),
+    BUCKET_ROW,
+    BucketRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, row=BUCKET_ROW),
+    BucketAnswer(copies=1, existed=1),
+    RELEASED,
+    RELEASE,
+    OWED,
+    STATE,
+    InventoryRequest(miner=MINER.public_key, tickets=(OWED,)),
+    InventoryAnswer(states=(STATE, TicketState(state="live"))),
+    LeaseRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, segment_ids=(SegmentId(b"s" * 32),)),
+    LeaseAnswer(until=(TIME, 0)),
     ACCOUNT_RECORD,
     CANDIDATE,
     CANDIDATES,
@@ -277,4 +325,5 @@ MESSAGES: Final[list[Message]] = [
     HEADER,
     Epochs(first=1, last=160),
     *SCORE_MESSAGES,
+    *CHAIN_MESSAGES,
 ]

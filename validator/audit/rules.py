@@ -12,16 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hippy.proofs.request import ENTRIES_MAX
+from hippy.wire.pace import SHORT_EPOCH_SECONDS, scaled
 
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
-SHORT_EPOCH_SECONDS: Final = HOUR
-"""Below this an epoch is a local network's; a subnet's has 72 minutes."""
-
-USUAL_EPOCH_SECONDS: Final = 4_320.0
-"""360 blocks of 12 s, which the pauses were chosen for."""
-
-PAUSE_SECONDS_MIN: Final = 1.0
 MARGIN_DIVISOR: Final = 8
 ROUNDS_MIN: Final = 2
 """An epoch of fewer rounds has no room for a batch and its margin."""
@@ -83,13 +77,12 @@ def rules_for(epoch_seconds: float) -> AuditRules:
     rules = AuditRules()
     if epoch_seconds >= SHORT_EPOCH_SECONDS:
         return rules
-    scale = epoch_seconds / USUAL_EPOCH_SECONDS
     return replace(
         rules,
-        pauses_seconds=tuple(max(PAUSE_SECONDS_MIN, pause * scale) for pause in rules.pauses_seconds),
-        owed_seconds=max(PAUSE_SECONDS_MIN, rules.owed_seconds * scale),
-        there_seconds=max(PAUSE_SECONDS_MIN, rules.there_seconds * scale),
-        back_seconds=max(PAUSE_SECONDS_MIN, rules.back_seconds * scale),
+        pauses_seconds=tuple(scaled(pause, epoch_seconds) for pause in rules.pauses_seconds),
+        owed_seconds=scaled(rules.owed_seconds, epoch_seconds),
+        there_seconds=scaled(rules.there_seconds, epoch_seconds),
+        back_seconds=scaled(rules.back_seconds, epoch_seconds),
         live_checks=6,
         reads=2,
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -23,8 +23,8 @@ from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
 from hippy.kv import Database, Reader, Transaction
 from hippy.proofs.request import Scope
-from hippy.proofs.transcript_entry import Outcome, TranscriptEntry
-from hippy.proofs.verify import Verified
+from hippy.proofs.transcript_entry import Outcome, TranscriptEntry, Void
+from hippy.proofs.verify import Verdict, Verified
 from hippy.validator.audit.batch import OpenBatch
 from hippy.validator.audit.engine import AuditEngine
 from hippy.validator.audit.schedule import BatchKey
@@ -32,7 +32,7 @@ from hippy.validator.auditing import epochs
 from hippy.validator.auditing.asking import Asker, NoAnswer
 from hippy.validator.auditing.closing import Closing, Ended, Rounds
 from hippy.validator.auditing.inventories import Inventories
-from hippy.validator.auditing.outcomes import Question, enter, is_passed, told, voids_of
+from hippy.validator.auditing.outcomes import Question, enter, is_passed, not_shown, told, voids_of
 from hippy.validator.auditing.probing import Prober
 from hippy.validator.auditing.questions import Questions
 from hippy.validator.auditing.room import TranscriptRoom
@@ -40,6 +40,7 @@ from hippy.validator.auditing.weighing import Weigher
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.holdings import forget_ended, holders
 from hippy.validator.losses import reported
+from hippy.validator.releases import released_at
 from hippy.validator.scoring import Tally
 from hippy.validator.tally import TallyWindow
 from hippy.wire.audit import EpochHeader
@@ -62,6 +63,8 @@ KEPT_EPOCHS: Final = 160
 FORGOTTEN_PER_TURN: Final = 1_024
 STORE_TRIES: Final = 5
 STORE_PAUSE_SECONDS: Final = 1.0
+STORE_ROUNDS_MAX: Final = 12
+"""Times in a row that all tries fail, a minute or so, after which a disk is full or broken rather than busy."""
 
 T = TypeVar("T")
 
@@ -102,6 +105,9 @@ class Auditor:
         self._weighed: int | None = None
         """The epoch in which the newest sheet's weights were given to be set."""
 
+        self._unstored = 0
+        """How often in a row nothing could be stored."""
+
         self._room = TranscriptRoom()
         self._asking: set[asyncio.Task[None]] = set()
         self._patience: set[asyncio.Timeout] = set()
@@ -115,6 +121,11 @@ class Auditor:
     def newest_round(self) -> int:
         """The newest beacon round that anything was asked from, so that nobody can report a loss afterwards."""
         return self._newest_round
+
+    @property
+    def weighed_epoch(self) -> int | None:
+        """The epoch whose weights the chain took last, since the start."""
+        return self._parts.weigher.epoch
 
     def owed_by(self, miner: PublicKey) -> int:
         """Return how many batches a miner owes an answer to."""
@@ -135,6 +146,8 @@ class Auditor:
             await self._follow(tasks)
             self._newest_round = max(self._newest_round, await self._parts.chain.beacon_round())
         except HippyError as error:
+            if self._unstored >= STORE_ROUNDS_MAX:
+                raise  # whoever runs the validator must see that nothing is audited any more
             log.warning("audits go on as far as they can: %s", error)
         if not self._is_current:
             return
@@ -283,13 +296,13 @@ class Auditor:
     async def _enter(self, question: Question, answer: Verified | NoAnswer | None) -> None:
         """Tell the engine what came of an asking, and store what it makes of it."""
         key, header = question.batch.key, self._header
-        reports = await self._store(  # reads only, but behind every report that was dated before the batch was sent
-            lambda txn: reported(txn, key.miner, set(question.roots), after_seq=self._head_seq(txn, key))
-        )
+        assert header is not None, "nothing is asked before there is a header"
+        verdicts = answer.verdicts if isinstance(answer, Verified) else ()
+        # Reads only, but behind every report that was dated before the batch was sent.
+        voids = await self._store(lambda txn: self._voids(txn, question, header, verdicts))
         if self._engine.batch(key) is None:
             return  # the miner left while it was asked
-        assert header is not None, "nothing is asked before there is a header"
-        voids, now = voids_of(question, reports), self._clock.now()
+        now = self._clock.now()
         match answer:
             case Verified():
                 passed = is_passed(answer.verdicts, voids)
@@ -309,6 +322,21 @@ class Auditor:
                 txn, self._home, header.epoch, question, entered, owed, may_attest=may_attest, now=int(now)
             )
         )
+
+    def _voids(
+        self, reader: Reader, question: Question, header: EpochHeader, verdicts: Sequence[Verdict]
+    ) -> tuple[Void, ...]:
+        """Return the entries that count for nothing; ``header`` is of the epoch in which the batch was asked.
+
+        Only what was released when that began excuses, so that no release can follow an answer to excuse it.
+        """
+        key = question.batch.key
+        seq, by_seq = self._head_seq(reader, key), self._parts.closing.head_seq(header)
+        reports = reported(reader, key.miner, set(question.roots), after_seq=seq)
+        roots = not_shown(question, verdicts)
+        found = {root: released_at(reader, key.miner, root, seq, by_seq=by_seq) for root in roots}
+        releases = {root: body_id for root, body_id in found.items() if body_id is not None}
+        return voids_of(question, reports, releases, verdicts)
 
     def _head_seq(self, reader: Reader, key: BatchKey) -> int:
         """Return the record that the inventory of a batch's epoch was as of."""
@@ -349,6 +377,15 @@ class Auditor:
 
         Raises TemporaryError when the database does not take it in several tries.
         """
+        try:
+            result = await self._try_to_store(work)
+        except TemporaryError:
+            self._unstored += 1
+            raise
+        self._unstored = 0
+        return result
+
+    async def _try_to_store(self, work: Callable[[Transaction], T]) -> T:
         for _ in range(STORE_TRIES - 1):
             try:
                 return await self._database.transact(work)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hippy.ids import PublicKey, Root
+from hippy.ids import MessageId, PublicKey, Root
 from hippy.kv import Transaction
 from hippy.proofs.evidence import encode_evidence
 from hippy.proofs.request import AuditRequest, Scope, encode_request, request_hash
@@ -50,13 +50,32 @@ class Told:
     evidence: bytes = b""
 
 
-def voids_of(question: Question, reports: Mapping[Root, Reported]) -> tuple[Void, ...]:
-    """Return the entries about pieces that were reported lost in a round before the batch's."""
-    return tuple(
-        Void(place, VoidReason.REPORTED_LOST, report.report_id)
-        for place, root in enumerate(question.roots)
-        if (report := reports.get(root)) is not None and report.round < question.batch.round
-    )
+def not_shown(question: Question, verdicts: Sequence[Verdict]) -> set[Root]:
+    """Return the pieces of which a leaf was not shown; all, where there is no answer and so no ``verdicts``."""
+    shown = {place for place, verdict in enumerate(verdicts) if verdict is Verdict.OK}
+    return {root for place, root in enumerate(question.roots) if place not in shown}
+
+
+def voids_of(
+    question: Question,
+    reports: Mapping[Root, Reported],
+    releases: Mapping[Root, MessageId],
+    verdicts: Sequence[Verdict] = (),
+) -> tuple[Void, ...]:
+    """Return the entries about pieces that were reported lost in a round before the batch's, or released.
+
+    ``releases`` are those before the epoch in which the batch was asked. A leaf of such a piece that is shown counts:
+    the miner keeps what was released for a while. Without an answer there are no ``verdicts``.
+    """
+    voids = []
+    shown = {place for place, verdict in enumerate(verdicts) if verdict is Verdict.OK}
+    for place, root in enumerate(question.roots):
+        report = reports.get(root)
+        if report is not None and report.round < question.batch.round:
+            voids.append(Void(place, VoidReason.REPORTED_LOST, report.report_id))
+        elif root in releases and place not in shown:
+            voids.append(Void(place, VoidReason.ENDED, releases[root]))
+    return tuple(voids)
 
 
 def is_passed(verdicts: Sequence[Verdict], voids: Sequence[Void]) -> bool:
@@ -123,6 +142,8 @@ def enter(
     if entry.outcome is not Outcome.FAIL:
         return
     bad = leaves_of(entry, len(question.roots)).bad
+    if not bad:
+        return  # unanswered to the end, and nothing of it was owed any more
     roots = lost_roots(question, entry, may_attest=True)
     put_failure(txn, key, entry.time, bad, roots, answered=entry.answered)
     _lose(txn, home, key.miner, lost_roots(question, entry, may_attest=may_attest), question, entry, now)

@@ -16,7 +16,7 @@ from aiohttp import web
 from hippy.chain.protocol import Chain
 from hippy.clock import Clock
 from hippy.errors import AuthError, NotFoundError, ProtocolError, RateLimitedError
-from hippy.ids import PublicKey, id_from_hex
+from hippy.ids import MessageId, PublicKey, Root, id_from_hex
 from hippy.kv import Database, Reader
 from hippy.proofs.transcript import TRANSCRIPT_BYTES_MAX, TranscriptScope, join_transcript
 from hippy.transport.outbox import Outbox
@@ -29,6 +29,7 @@ from hippy.validator.explain import report
 from hippy.validator.holdings import holdings_of
 from hippy.validator.log import Home, encode_page
 from hippy.validator.losses import check_report, record_loss
+from hippy.validator.tables import REPORTED
 from hippy.wire.audit import LostAnswer, LostReport
 from hippy.wire.canonical import MESSAGE_BYTES_MAX
 from hippy.wire.log import LOG_PAGE_BYTES_MAX
@@ -93,7 +94,7 @@ class AuditRoutes:
             Route("GET", "/v1/epochs/{epoch}/sheet", self._sheet),
             Route("GET", "/v1/epochs/{epoch}/evidence", self._evidence),
             Route("GET", "/v1/miners/{hotkey}", self._miner),
-            Route("POST", "/v1/lost", self._lost),
+            Route("POST", "/v1/lost", self._lost, body_bytes_max=MESSAGE_BYTES_MAX, signed=True),
         ]
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
@@ -173,12 +174,13 @@ class AuditRoutes:
         if not await self._database.read(lambda reader: _holds_any(reader, told)):  # the writer is for what changes
             return message_response(LostAnswer(recorded=0))
         newest = await self._chain.beacon_round()
+        report_id = told.id(self._home.network)
         recorded = await self._database.transact(
             lambda txn: record_loss(
                 txn,
                 self._home,
                 told.miner,
-                told.roots,
+                _not_recorded(txn, told, report_id),
                 reason="reported",
                 now=int(now),
                 report=told,
@@ -210,6 +212,15 @@ class AuditRoutes:
 
 def _holds_any(reader: Reader, told: LostReport) -> bool:
     return any(holdings_of(reader, told.miner, root) for root in told.roots)
+
+
+def _not_recorded(reader: Reader, told: LostReport, report_id: MessageId) -> list[Root]:
+    """Return the roots that this report has not ended yet: sent once more, it ends nothing that was given since."""
+    return [
+        root
+        for root in told.roots
+        if not any(value.endswith(report_id) for _, value in reader.scan(REPORTED + told.miner + root))
+    ]
 
 
 def _check_ended(reader: Reader, epoch: int) -> None:

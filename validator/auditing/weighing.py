@@ -26,6 +26,8 @@ class Weigher:
         self._home = home
         self._clock = clock
         self._pause_seconds = epoch_seconds / TRIES_PER_EPOCH
+        self.epoch: int | None = None
+        """The epoch whose weights the chain took last, since the start."""
 
     async def set(self, sheet: ScoreSheet, is_newest: Callable[[], bool]) -> None:
         """Set the weights of a sheet, unless nobody earned any; gives up when it is no longer the newest."""
@@ -34,6 +36,7 @@ class Weigher:
                 weights = weights_of(sheet.miners, await self._chain.metagraph(), self._home.hotkey)
                 if weights:
                     await self._chain.set_weights(weights)
+                    self.epoch = sheet.epoch
                     log.info("weights of epoch %d are set for %d miners", sheet.epoch, len(weights))
                 return
             except TemporaryError as error:

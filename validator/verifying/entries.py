@@ -5,7 +5,7 @@ void held against the log. An inventory is kept while an epoch is checked.
 
 Example::
 
-    check = EntryCheck(network, netuid, validator, headers, log, beacons)
+    check = EntryCheck(network, netuid, validator, epoch, headers, log, beacons, rules)
     for entry, evidence in zip(transcript.entries, evidence_items):
         check.take(entry, evidence)
 """
@@ -13,10 +13,11 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from hippy.errors import IntegrityError, ProtocolError, UsageError
 from hippy.identity import verify
-from hippy.ids import NetworkId, PublicKey, Root
+from hippy.ids import MessageId, NetworkId, PublicKey, Root
 from hippy.proofs.challenge import draw_request
 from hippy.proofs.evidence import parse_evidence, response_hash
 from hippy.proofs.inventory import Inventory
@@ -32,13 +33,14 @@ from hippy.wire.log import LossReason
 
 
 class EntryCheck:
-    """Checks entries of one transcript; ``beacons`` has every round that one was asked with."""
+    """Checks entries of the transcript of ``epoch``; ``beacons`` has every round that one was asked with."""
 
     def __init__(
         self,
         network: NetworkId,
         netuid: int,
         validator: PublicKey,
+        epoch: int,
         headers: HeaderChain,
         log: LogReading,
         beacons: Mapping[int, bytes],
@@ -47,11 +49,13 @@ class EntryCheck:
         self._network = network
         self._netuid = netuid
         self._validator = validator
+        self._epoch = epoch
         self._headers = headers
         self._log = log
         self._beacons = beacons
         self._rules = rules
         self._inventories: dict[tuple[int, PublicKey], Inventory] = {}
+        self._released: dict[tuple[int, PublicKey], dict[Root, MessageId]] = {}
         self.verdicts = 0
         """How many were computed again."""
 
@@ -129,25 +133,33 @@ class EntryCheck:
             self.failed[key] = {request.entries[place].root for place in places}
 
     def _check_voids(self, entry: TranscriptEntry, request: AuditRequest) -> None:
-        """Accept the voids that the log's lost reports make: all of them once the batch is settled, before that any."""
-        expected = self._voids(entry, request)
+        """Accept the voids that reports and releases make: those that must be once it is settled, before that any."""
+        needed = self._released_voids(entry, request) | self._reported_voids(entry, request)
         for void in entry.voids:
-            if void.entry >= len(request.entries) or expected.get(void.entry) != void:
-                raise _wrong(
-                    entry,
-                    f"entry {void.entry} is void by {void.reference.hex()}, "
-                    f"but the log has no such report of an earlier round than {entry.round}",
-                )
-        missing = expected.keys() - {void.entry for void in entry.voids}
+            if needed.get(void.entry) != void:
+                why = self._no_such(void, entry)
+                raise _wrong(entry, f"entry {void.entry} is void by {void.reference.hex()}, but {why}")
+        missing = needed.keys() - {void.entry for void in entry.voids}
         if entry.settled and missing:
-            place = min(missing)
-            raise _wrong(
-                entry,
-                f"entry {place} was reported lost before round {entry.round} by report "
-                f"{expected[place].reference.hex()}, and yet it counts",
-            )
+            void = needed[min(missing)]
+            why = f"was reported lost before round {entry.round} by report {void.reference.hex()}"
+            if void.reason is VoidReason.ENDED:
+                why = f"was owed no longer by release {void.reference.hex()} when epoch {self._epoch} began"
+            raise _wrong(entry, f"entry {void.entry} {why}, and yet it counts")
 
-    def _voids(self, entry: TranscriptEntry, request: AuditRequest) -> dict[int, Void]:
+    def _no_such(self, void: Void, entry: TranscriptEntry) -> str:
+        match void.reason:
+            case VoidReason.REPORTED_LOST:
+                return f"the log has no such report of an earlier round than {entry.round}"
+            case VoidReason.ENDED:
+                return (
+                    f"by the header of epoch {self._epoch} the log does not release every holding of its piece so, "
+                    "or the leaf was shown"
+                )
+            case never:
+                assert_never(never)
+
+    def _reported_voids(self, entry: TranscriptEntry, request: AuditRequest) -> dict[int, Void]:
         head_seq = log_head(self._headers.header(entry.epoch)).seq
         voids: dict[int, Void] = {}
         for place, (root, _) in enumerate(request.entries):
@@ -155,6 +167,28 @@ class EntryCheck:
             if report is not None and report.round < entry.round:
                 voids[place] = Void(place, VoidReason.REPORTED_LOST, report.report_id)
         return voids
+
+    def _released_voids(self, entry: TranscriptEntry, request: AuditRequest) -> dict[int, Void]:
+        """Return the voids of leaves that were not shown, of pieces that nothing owed when this epoch began."""
+        if entry.epoch == self._epoch or set(entry.verdicts) == {Verdict.OK}:
+            return {}  # most are so, and going through all that a miner held takes time
+        found = self._releases(entry)
+        shown = {place for place, verdict in enumerate(entry.verdicts) if verdict is Verdict.OK}
+        return {
+            place: Void(place, VoidReason.ENDED, found[root])
+            for place, (root, _) in enumerate(request.entries)
+            if root in found and place not in shown
+        }
+
+    def _releases(self, entry: TranscriptEntry) -> dict[Root, MessageId]:
+        key = (entry.epoch, entry.miner)
+        found = self._released.get(key)
+        if found is None:
+            since_seq = log_head(self._headers.header(entry.epoch)).seq
+            by_seq = log_head(self._headers.header(self._epoch)).seq
+            found = self._log.history.released(entry.miner, since_seq, by_seq)
+            self._released[key] = found
+        return found
 
     def _inventory(self, entry: TranscriptEntry) -> Inventory:
         key = (entry.epoch, entry.miner)

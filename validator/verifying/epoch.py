@@ -1,7 +1,7 @@
 """Everything a validator publishes, computed again by a stranger (PROTOCOL §6, Verifying). Pure.
 
 Owns the order of the checks; each is a module of its own: headers.py, timing.py, log.py, schedule.py, entries.py,
-order.py, losses.py, receipts.py, sheet.py. Who fetches is hippy.validator.verifying.record.
+order.py, losses.py, releases.py, receipts.py, sheet.py. Who fetches is hippy.validator.verifying.record.
 
 What is not checked because nobody can, and is told as testimony (testimony.py): silence, absence, what was never asked;
 sums of probes; pay classes; that leaf bytes were there.
@@ -37,11 +37,13 @@ from hippy.validator.verifying.log import LogReading
 from hippy.validator.verifying.losses import Failed, check_losses, check_lost, failed_roots, false_departures
 from hippy.validator.verifying.order import Asking, Order
 from hippy.validator.verifying.receipts import ReceiptCheck
+from hippy.validator.verifying.releases import early_releases
 from hippy.validator.verifying.schedule import check_owed, check_schedule, expected_batches
 from hippy.validator.verifying.sheet import SheetBasis, check_sheet, other_rules
 from hippy.validator.verifying.terms import EpochMatch, Terms
 from hippy.validator.verifying.testimony import Testimony
 from hippy.validator.verifying.timing import check_timing
+from hippy.wire.pace import pace_of
 from hippy.wire.score import ScoreSheet
 
 SLACK_EPOCHS = 3
@@ -72,7 +74,7 @@ class Verification:
         self._receipts = ReceiptCheck(log.history, log.receipts, terms.network, terms.rng)
 
     def check_frame(self, first: int) -> None:
-        """Check the headers against chain and log, and the log's departures against the chain.
+        """Check the headers against chain and log, and the log's departures and releases against chain and time.
 
         Raises Difference for epochs from ``first`` on; what is wrong with those before becomes a remark.
         """
@@ -89,6 +91,8 @@ class Verification:
         registered = terms.registrations.items()
         certain = {miner: each.certain_time for miner, each in registered if each.certain_time is not None}
         for difference in false_departures(headers, log, certain):
+            self._meet(first, difference)
+        for difference in early_releases(headers, log.quick_releases, pace_of(terms.epoch_seconds)):
             self._meet(first, difference)
 
     def _check_timing(self) -> None:
@@ -260,7 +264,14 @@ class EpochCheck:
         """Take the beacons."""
         all_of_it, terms = self._verification, self._verification.terms
         self._entries = EntryCheck(
-            terms.network, terms.netuid, terms.validator, all_of_it.headers, all_of_it.log, beacons, terms.rules
+            terms.network,
+            terms.netuid,
+            terms.validator,
+            self.epoch,
+            all_of_it.headers,
+            all_of_it.log,
+            beacons,
+            terms.rules,
         )
 
     def take_evidence(self, items: Sequence[bytes]) -> None:

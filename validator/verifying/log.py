@@ -1,7 +1,8 @@
 """A validator's log as a stranger reads it: page by page, chained, and held against its headers (PROTOCOL §5.1).
 
 Owns the reading and what later checks ask of the log besides hippy.validator.history: ids of records, losses,
-departures, times, receipts. Keeps 40 bytes per record, whatever is in it, and a receipt per holding in a file.
+departures, releases, times, receipts. Keeps 40 bytes per record, whatever is in it, and a receipt per holding in a
+file.
 
 Example::
 
@@ -27,8 +28,10 @@ from hippy.validator.log import BEGINNING, TERM, verify_chain, verify_head
 from hippy.validator.verifying.difference import Difference
 from hippy.validator.verifying.headers import log_head
 from hippy.validator.verifying.receipts import Receipts
+from hippy.validator.verifying.releases import FoundRelease, found_release
 from hippy.wire.audit import EpochHeader
 from hippy.wire.log import LogEntry, LogHead, LogPage, Loss, LossReason
+from hippy.wire.pace import USUAL_PACE
 
 RECORD_SECONDS = 20
 """By how much the times of a record and of a header may contradict their order: a request's time is taken when it
@@ -79,6 +82,9 @@ class LogReading:
         """The record of the last departure of each miner that departed."""
 
         self.departures: list[FoundDeparture] = []
+
+        self.quick_releases: list[FoundRelease] = []
+        """Those that waited for less than they have to on a subnet; on a local network that may be right."""
 
     @property
     def seq(self) -> int:
@@ -190,6 +196,10 @@ class LogReading:
             self.departures.append(FoundDeparture(record.seq, departing, record.time, oldest_time))
         if entry.loss is not None:
             self._note(entry.loss, record.seq)
+        if entry.released is not None:
+            release = found_release(entry.released, record, self.history, self.time_of)
+            if release.seconds_early(USUAL_PACE) > 0:
+                self.quick_releases.append(release)
 
     def _note(self, loss: Loss, seq: int) -> None:
         if loss.round is not None:

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from hippy.ids import ZERO_ID
-from hippy.kv import open_database
+from hippy.ids import ZERO_ID, Root
+from hippy.kv import Transaction, open_database
 from hippy.proofs.transcript_entry import Outcome, TranscriptEntry
+from hippy.validator.holdings import holdings_of
+from hippy.wire.log import SegmentReleased
+from hippy.wire.object import Drop
+from hippy.wire.pace import pace_of
 from tests.validator.auditing.fakes import until
 from tests.validator.auditing.transcripts import FOUR, count_of, outcomes, passes, verified
-from tests.validator.auditing.world import TEMPO, Validator, World, make_world, quick_grace
+from tests.validator.auditing.world import PIECE_BYTES, TEMPO, MinerNode, Validator, World, make_world, quick_grace
+from tests.validator.releases_written import released
+from tests.validator.world import ACCOUNT, HOME
 
 
 async def test_honest_miners_pass_and_a_stranger_finds_the_record_right(world: World) -> None:
@@ -122,6 +128,73 @@ class TestLostReports:
             miner.delete(new)
             await world.pass_until(3)
             assert "FAIL" in count_of(await validator.transcript(2), miner)
+            await verified(validator)
+
+
+class TestReleases:
+    async def release(self, world: World, miner: MinerNode, root: Root) -> None:
+        """The account has dropped the segment of a piece, a while ago."""
+        now = int(world.clock.now())
+
+        def work(txn: Transaction) -> None:
+            (piece,) = holdings_of(txn, miner.hotkey, root)
+            time = now - pace_of(float(TEMPO)).drop_grace_seconds
+            drop = Drop(account=piece.account, segment_id=piece.segment_id, time=time).signed(ACCOUNT, HOME.network)
+            released(txn, SegmentReleased(segment_id=piece.segment_id, reason="deleted", drop=drop), now)
+
+        await world.database.transact(work)
+
+    async def test_a_piece_that_was_released_before_it_is_asked_for_again_costs_nothing(self, world: World) -> None:
+        miner = world.miners[0]
+        async with world.auditing() as validator:
+            await world.pass_time(TEMPO - 1)
+            miner.away = True
+            await world.pass_until(1)
+            await self.release(world, miner, miner.roots[3])
+            miner.delete(miner.roots[3])
+            await world.pass_until(2)
+            miner.away = False
+            await world.pass_until(4)
+            first, second, third = [await validator.transcript(epoch) for epoch in (1, 2, 3)]
+            late = [each for each in (*second.entries, *third.entries) if each.epoch == 1]
+            assert {(each.miner, each.outcome) for each in late if each.answered} == {(miner.hotkey, Outcome.PASS)}
+            assert any(each.voids for each in late)
+            assert not any(each.voids for each in first.entries), "the epoch began before"
+            assert not any(each.voids for each in (*second.entries, *third.entries) if each.epoch != 1)
+            assert await world.losses() == []
+            for epoch in (1, 2, 3):
+                for each in world.miners:
+                    score = await validator.score(epoch, each)
+                    assert (score.leaves_bad, score.paid_bytes) == (0, 7 * PIECE_BYTES)
+            assert (await validator.report(miner)).failures == ()
+            await verified(validator)
+
+    async def test_a_piece_that_is_released_and_gone_in_the_epoch_that_asks_for_it_fails(self, world: World) -> None:
+        miner, keeper = world.miners
+        async with world.auditing() as validator:
+            await world.pass_until(1)
+            await self.release(world, miner, miner.roots[3])
+            miner.delete(miner.roots[3])
+            await world.pass_until(3)
+            first, second = await validator.transcript(1), await validator.transcript(2)
+            assert "FAIL" in count_of(first, miner)
+            assert set(count_of(first, keeper)) == {"PASS"}, "it shows it still"
+            assert not any(entry.voids for entry in (*first.entries, *second.entries))
+            assert await world.losses() == [], "it is held no more"
+            assert (await validator.score(1, miner)).leaves_bad > 0
+            assert set(count_of(second, miner)) == {"PASS"}, "it is asked for no more"
+            await verified(validator)
+
+    async def test_a_piece_that_was_gone_before_its_release_has_failed(self, world: World) -> None:
+        miner = world.miners[0]
+        miner.delete(miner.roots[3])
+        async with world.auditing() as validator:
+            await world.pass_until(2)
+            assert "FAIL" in count_of(await validator.transcript(1), miner)
+            await self.release(world, world.miners[1], world.miners[1].roots[3])
+            await world.pass_until(3)
+            assert [loss.reason for loss in await world.losses()] == ["failed"]
+            assert (await validator.score(1, miner)).leaves_bad > 0
             await verified(validator)
 
 

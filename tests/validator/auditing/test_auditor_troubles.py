@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hippy.errors import TemporaryError
 from hippy.validator.auditing import epochs
+from hippy.validator.auditing.auditor import STORE_ROUNDS_MAX, STORE_TRIES
 from hippy.validator.auditing.outcomes import Question
 from hippy.validator.holdings import depart, mark_lost
 from tests.validator.auditing.fakes import until
@@ -107,6 +109,20 @@ async def test_an_epoch_ends_though_the_disk_fails_for_a_while(world: World, fai
         assert sorted(probed) == [0, 1]
         assert score.live_total == sum(each[score.hotkey].live_total for each in probed.values())
         await verified(validator)
+
+
+async def test_a_disk_that_takes_nothing_any_more_ends_the_validator_within_minutes(world: World) -> None:
+    async def audit() -> None:
+        async with world.auditing():
+            await world.pass_until(1)
+            await world.pass_time(TEMPO - 3)
+            world.database.failures = 9_999
+            await world.pass_time(180)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await audit()
+    assert caught.group_contains(TemporaryError, match="the disk is busy")
+    assert world.database.failures == 9_999 - STORE_TRIES * STORE_ROUNDS_MAX
 
 
 async def test_a_miner_that_left_is_asked_no_more_once_its_departure_is_recorded(world: World) -> None:

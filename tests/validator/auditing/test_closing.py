@@ -25,8 +25,11 @@ from hippy.validator.losses import record_loss
 from hippy.validator.placement import epoch_secret
 from hippy.validator.scoring import Tally
 from hippy.wire.audit import EpochHeader
+from hippy.wire.log import SegmentReleased
+from hippy.wire.object import Drop
 from hippy.wire.score import ScoreRules
-from tests.validator.world import HOME, MINERS, NOW, unsigned_segment
+from tests.validator.releases_written import released
+from tests.validator.world import ACCOUNT, HOME, MINERS, NOW, unsigned_segment
 
 SECRET = b"validator secret".ljust(32)
 ANN, BEN = sorted(miner.public_key for miner in MINERS[:2])
@@ -44,6 +47,7 @@ class World:
 
     async def start(self) -> None:
         segment = unsigned_segment(1, {0: ANN, 1: BEN}, self.roots)
+        self.segment_id = segment.record.segment_id
         await self.database.transact(lambda txn: record_segments(txn, HOME, [segment], NOW))
 
     def metagraph(self) -> Metagraph:
@@ -196,6 +200,19 @@ async def test_a_sheet_counts_leaves_bytes_and_probes(world: World) -> None:
     assert (ann.hotkey, ann.leaves_ok, ann.leaves_bad, ann.live_ok, ann.live_total) == (ANN, 64, 0, 3, 4)
     assert (ben.hotkey, ben.leaves_ok, ben.leaves_bad, ben.paid_bytes, ben.age_epochs) == (BEN, 1, 2, 100, 30)
     assert {miner: held.paid_bytes for miner, held in ended.held.items()} == {ANN: 100, BEN: 100}
+
+
+async def test_what_is_released_counts_no_more_and_is_asked_for_until_the_next_header(world: World) -> None:
+    await world.begin(7)
+    header = await world.begin(8)
+    drop = Drop(account=ACCOUNT.public_key, segment_id=world.segment_id, time=NOW).signed(ACCOUNT, HOME.network)
+    body = SegmentReleased(segment_id=world.segment_id, reason="deleted", drop=drop)
+    await world.database.transact(lambda txn: released(txn, body, NOW))
+    assert {miner for miner, _, _ in await world.planned(header)} == {ANN, BEN}
+    ended = await world.ended()
+    assert ended.held == {}
+    assert [score.paid_bytes for score in ended.sheet.miners] == [0, 0]
+    assert await world.planned(await world.begin(9)) == []
 
 
 async def test_who_failed_is_asked_32_batches_in_the_four_epochs_after(world: World) -> None:

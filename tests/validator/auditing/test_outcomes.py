@@ -17,13 +17,15 @@ from hippy.proofs.transcript_entry import Outcome, TranscriptEntry, Void, VoidRe
 from hippy.proofs.verify import Verdict, Verified
 from hippy.testing.kv import MemoryDatabase
 from hippy.validator.audit.batch import OpenBatch
+from hippy.validator.audit.counting import leaves_of
 from hippy.validator.audit.schedule import BatchKey
 from hippy.validator.auditing import epochs
-from hippy.validator.auditing.outcomes import Question, Told, enter, is_passed, lost_roots, told, voids_of
+from hippy.validator.auditing.outcomes import Question, Told, enter, is_passed, lost_roots, not_shown, told, voids_of
 from hippy.validator.commit import record_segments
 from hippy.validator.holdings import inventory_at
 from hippy.validator.log import scan_log
 from hippy.validator.losses import Reported
+from hippy.validator.scoring import Leaves
 from hippy.wire.log import Loss
 from tests.validator.world import HOME, MINERS, NOW, unsigned_segment
 
@@ -32,9 +34,9 @@ KEY = BatchKey(7, MINER, 2)
 ROUND = 1_042
 ROOTS = [Root(digest(bytes([number]))) for number in range(4)]
 A, B, C, D = ROOTS
-OK, LOST, WRONG = Verdict.OK, Verdict.LOST, Verdict.WRONG
+OK, LOST, WRONG, RELEASED = Verdict.OK, Verdict.LOST, Verdict.WRONG, Verdict.RELEASED
 SCOPE = Scope(HOME.network, HOME.netuid, HOME.hotkey, MINER)
-REPORT = MessageId(b"i" * 32)
+REPORT, RELEASE = MessageId(b"i" * 32), MessageId(b"e" * 32)
 
 
 def question(roots: Sequence[Root] = (A, B, A, C), attempt: int = 0) -> Question:
@@ -51,6 +53,10 @@ def void(place: int) -> Void:
     return Void(place, VoidReason.REPORTED_LOST, REPORT)
 
 
+def ended(place: int) -> Void:
+    return Void(place, VoidReason.ENDED, RELEASE)
+
+
 def entry(
     outcome: Outcome, verdicts: Sequence[Verdict] = (), voids: Sequence[int] = (), asked: Question | None = None
 ) -> Told:
@@ -60,11 +66,30 @@ def entry(
 
 class TestVoids:
     def test_a_piece_reported_in_an_earlier_round_is_void_wherever_it_is_asked(self) -> None:
-        assert voids_of(question(), {A: Reported(ROUND - 1, REPORT)}) == (void(0), void(2))
+        assert voids_of(question(), {A: Reported(ROUND - 1, REPORT)}, {}) == (void(0), void(2))
 
     def test_one_reported_in_the_batchs_round_or_later_is_not(self) -> None:
         reports = {A: Reported(ROUND, REPORT), B: Reported(ROUND + 1, REPORT)}
-        assert voids_of(question(), reports) == ()
+        assert voids_of(question(), reports, {}) == ()
+
+    def test_a_released_piece_is_void_where_its_leaf_is_not_shown(self) -> None:
+        releases = {A: RELEASE, C: RELEASE}
+        assert voids_of(question(), {}, releases, [OK, WRONG, LOST, RELEASED]) == (ended(2), ended(3))
+
+    def test_every_leaf_of_a_released_piece_is_void_where_nothing_was_answered(self) -> None:
+        assert voids_of(question(), {}, {A: RELEASE}) == (ended(0), ended(2))
+
+    def test_a_report_goes_before_a_release(self) -> None:
+        reports = {A: Reported(ROUND - 1, REPORT), B: Reported(ROUND, REPORT)}
+        assert voids_of(question(), reports, {A: RELEASE, B: RELEASE}) == (void(0), ended(1), void(2))
+
+    def test_a_miner_that_says_released_of_what_is_not_is_not_right(self) -> None:
+        assert voids_of(question(), {}, {}, [OK, RELEASED, OK, OK]) == ()
+        assert not is_passed([OK, RELEASED, OK, OK], ())
+
+    def test_pieces_are_not_shown_when_one_of_their_leaves_is_not(self) -> None:
+        assert not_shown(question(), [OK, OK, LOST, OK]) == {A}
+        assert not_shown(question(), ()) == {A, B, C}
 
     def test_a_batch_passes_when_every_entry_is_right_or_void(self) -> None:
         assert is_passed([OK, OK], ())
@@ -210,3 +235,13 @@ async def test_a_batch_is_owed_until_it_is_settled(world: World) -> None:
     assert await world.database.read(kept) == []
     assert await world.database.read(lambda reader: epochs.get_owed(reader, KEY)) is None
     assert await world.database.read(lambda reader: epochs.failures_of(reader, MINER, 9)) == ()
+
+
+async def test_a_batch_that_stays_unanswered_costs_nothing_where_nothing_of_it_is_owed(world: World) -> None:
+    voids = (ended(0), void(1), ended(2), ended(3))
+    await world.enter(told(question(), SCOPE, Outcome.FAIL, None, voids))
+    assert await world.losses() == []
+    assert await world.held() == set(ROOTS)
+    assert await world.database.read(lambda reader: epochs.failures_of(reader, MINER, 9)) == ()
+    (kept,) = await world.database.read(lambda reader: list(epochs.entries(reader, 8)))
+    assert leaves_of(kept, 4) == Leaves()

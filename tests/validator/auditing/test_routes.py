@@ -17,13 +17,15 @@ from hippy.kv import Reader
 from hippy.proofs.evidence import parse_evidence
 from hippy.transport.client import Call, open_http
 from hippy.validator.auditing.routes import LONG_ANSWERS_MAX, LONG_ANSWERS_WAITING_MAX, REPORT_PAUSE_SECONDS
+from hippy.validator.commit import record_segments
+from hippy.validator.holdings import holdings_of
 from hippy.validator.verifying.published import split_evidence
 from hippy.wire.audit import LostAnswer, LostReport
 from hippy.wire.canonical import MESSAGE_BYTES_MAX
 from hippy.wire.log import LogPage
 from tests.validator.auditing.fakes import until
 from tests.validator.auditing.world import TEMPO, MinerNode, Validator, World
-from tests.validator.world import ACCOUNT, HOME, STRANGER
+from tests.validator.world import ACCOUNT, HOME, STRANGER, unsigned_segment
 
 T = TypeVar("T")
 
@@ -148,6 +150,21 @@ class TestLost:
             again = await http.message(validator.peer, call, LostAnswer)
         assert (first.recorded, again.recorded) == (1, 0)
         assert len(await world.losses()) == 1
+
+    async def test_a_report_that_is_sent_again_does_not_end_what_was_given_since(
+        self, world: World, validator: Validator
+    ) -> None:
+        miner = world.miners[0]
+        root = miner.roots[0]
+        body = self.told(world, miner.identity, root)
+        assert (await self.send(validator, miner.identity, body)).recorded == 1
+        again = unsigned_segment(900, {0: miner.hotkey}, [root, Root(b"x" * 32)])
+        await world.database.transact(lambda txn: record_segments(txn, HOME, [again], int(world.clock.now())))
+        await world.clock.advance(REPORT_PAUSE_SECONDS)
+        assert (await self.send(validator, miner.identity, body)).recorded == 0
+        assert len(await world.database.read(lambda reader: holdings_of(reader, miner.hotkey, root))) == 1
+        await world.clock.advance(1)
+        assert await validator.lost(miner, root) == 1, "a new report is another matter"
 
     async def test_the_very_same_request_is_refused_the_second_time(self, world: World, validator: Validator) -> None:
         miner = world.miners[0]

@@ -277,13 +277,13 @@ class TestVoids:
         assert where(found)[:2] == (12, FRIEND_KEY)
         assert "but the log has no such report of an earlier round" in found.what
 
-    async def test_a_void_by_an_ended_obligation_is_named_since_nothing_ends_one(self) -> None:
+    async def test_a_void_by_a_release_that_is_a_report_is_named(self) -> None:
         class Ends(Reports):
             def voids(self, txn: Transaction, key: BatchKey, request: AuditRequest) -> tuple[Void, ...]:
                 voids = super().voids(txn, key, request)
                 return tuple(replace(void, reason=VoidReason.ENDED) for void in voids)
 
-        assert "but the log has no such report" in (await difference(Ends())).what
+        assert "the log does not release every holding of its piece" in (await difference(Ends())).what
 
     async def test_a_report_that_is_not_honoured_is_named(self) -> None:
         class Ignores(Reports):
