@@ -28,7 +28,7 @@ def file_error(path: str, error: OSError) -> HippyError:
     """Return an error of the file system as one of ours."""
     reason = f"cannot use {shown((path,))}: {error.strerror or type(error).__name__}"
     if isinstance(error, FileNotFoundError):
-        return NotFoundError(reason)
+        return NotFoundError(reason, hint="check the path")
     if isinstance(error, PermissionError):
         return AuthError(reason, hint="check who may read and write it")
-    return UsageError(reason)
+    return UsageError(reason, hint="give a regular file or a directory that can be used")

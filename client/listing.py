@@ -7,19 +7,19 @@ only when it is asked for by name.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from hippy.client.manifest import Head
 from hippy.client.names import Place, open_child, open_path, ordered, seal_path
-from hippy.client.results import Entry
+from hippy.client.results import Entry, Failure
 from hippy.client.rows import Rows
 from hippy.client.seen import Known
 from hippy.client.session import Session
-from hippy.client.uri import Uri
-from hippy.errors import IntegrityError, ProtocolError
+from hippy.client.uri import SCHEME, Uri
+from hippy.errors import HippyError, IntegrityError, NotFoundError, ProtocolError
 from hippy.wire.object import ListAnswer, ObjectRow
 
 PAGES_MAX: Final = 100_000
@@ -33,12 +33,19 @@ def path_of(uri: Uri) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object below a prefix: its path in the bucket and relative to the prefix, its place and its checked row."""
+    """An object below a prefix: its path in the bucket and relative to the prefix, its place, checked row and head."""
 
+    bucket: str
     path: str
     components: tuple[str, ...]
     place: Place
     row: ObjectRow
+    head: Head
+
+    @property
+    def uri(self) -> str:
+        """Where it is, whatever the prefix."""
+        return f"{SCHEME}{self.bucket}/{self.path}"
 
 
 class Listing:
@@ -53,10 +60,24 @@ class Listing:
 
         Raises IntegrityError when the validator serves anything but what was written.
         """
+        found, failures = await self.below_each(prefix)
+        if failures:
+            raise failures[0].error
+        return found
+
+    async def below_each(self, prefix: Uri) -> tuple[list[Listed], list[Failure]]:
+        """Return every object below a prefix, sorted by path, and the altered rows among them by name."""
         root = self._place(prefix)
-        pages = self._pages(root, deep=True)
-        found = [self._listed(prefix, root, row, known) async for page, known in pages for row in page.rows]
-        return sorted(found, key=lambda listed: listed.components)
+        found: list[Listed] = []
+        failures: list[Failure] = []
+        async for page, known in self._pages(root, deep=True):
+            for row in page.rows:
+                listed = self._tried(prefix, root, row, known)
+                if isinstance(listed, Failure):
+                    failures.append(listed)
+                else:
+                    found.append(listed)
+        return sorted(found, key=lambda listed: listed.components), failures
 
     async def entries(self, prefix: Uri, *, recursive: bool) -> list[Entry]:
         """Return the children of a prefix, or every object below it, sorted by path."""
@@ -73,11 +94,54 @@ class Listing:
 
     async def object_itself(self, target: Uri) -> list[Entry]:
         """Return the entry of the object at a URI, or nothing where there is none."""
+        return [self._entry(listed) for listed in await self.listed_itself(target)]
+
+    async def objects_at(self, targets: Sequence[Uri]) -> tuple[list[Listed], list[Failure]]:
+        """Return the objects at many URIs, their components being their names, and the other URIs with the reason."""
+        places = [self._place(target) for target in targets]
+        found: list[Listed] = []
+        failures: list[Failure] = []
+        for target, place, row in zip(targets, places, await self._rows.current(places), strict=True):
+            try:
+                if isinstance(row, HippyError):
+                    raise row
+                if row is None or row.action == "delete":
+                    raise NotFoundError(f"there is no {target}", hint="hippy ls shows what there is")
+                head = self._rows.open_head(place, row)
+            except HippyError as error:
+                failures.append(Failure(str(target), error))
+            else:
+                found.append(Listed(target.bucket, path_of(target), (target.name,), place, row, head))
+        return found, failures
+
+    async def all_of(self, targets: Sequence[Uri], *, recursive: bool) -> tuple[list[Listed], list[Failure]]:
+        """Return the objects at URIs, or with ``recursive`` at and below them, each once, and what is not to be had."""
+        if not recursive:
+            return await self.objects_at(list(dict.fromkeys(targets)))
+        found: dict[bytes, Listed] = {}
+        failures: list[Failure] = []
+        for target in targets:
+            listed, altered = await self.below_each(target)
+            failures += altered
+            try:
+                listed = [*await self.listed_itself(target), *listed]
+            except HippyError as error:
+                altered.append(Failure(str(target), error))
+                failures.append(altered[-1])
+            if not listed and not altered:
+                hint = "hippy ls shows what there is"
+                failures.append(Failure(str(target), NotFoundError(f"there is nothing at {target}", hint=hint)))
+            found.update((each.place.ordered(), each) for each in listed)
+        return list(found.values()), failures
+
+    async def listed_itself(self, target: Uri) -> list[Listed]:
+        """Return the object at a URI, its components being its name, or nothing where there is none."""
         if not target.components:
             return []
-        place = self._place(target)
-        (found,) = await self._rows.read([place])
-        return [self._entry(Listed(path_of(target), (target.name,), place, found.row))] if found is not None else []
+        found, failures = await self.objects_at([target])
+        if failures and not isinstance(failures[0].error, NotFoundError):
+            raise failures[0].error
+        return found
 
     def _place(self, uri: Uri) -> Place:
         return seal_path(self._session.keys, uri.bucket, uri.components)
@@ -95,20 +159,34 @@ class Listing:
             after = page.after
         raise ProtocolError("the validator's listing does not end")
 
+    def _tried(self, prefix: Uri, root: Place, row: ObjectRow, known: Known) -> Listed | Failure:
+        """Return a row of a deep page, or as what it fails alone: by its name, or that of the prefix if it has none."""
+        path = path_of(prefix)
+        try:
+            components, place = self._named(root, row)
+            path = path_of(prefix.below(*components))
+            return self._opened(prefix, components, place, row, known)
+        except HippyError as error:
+            return Failure(path, error)
+
     def _listed(self, prefix: Uri, root: Place, row: ObjectRow, known: Known) -> Listed:
+        components, place = self._named(root, row)
+        return self._opened(prefix, components, place, row, known)
+
+    def _opened(self, prefix: Uri, components: tuple[str, ...], place: Place, row: ObjectRow, known: Known) -> Listed:
+        self._rows.check(place, row, known)
+        head = self._rows.open_head(place, row)
+        return Listed(prefix.bucket, path_of(prefix.below(*components)), components, place, row, head)
+
+    def _named(self, root: Place, row: ObjectRow) -> tuple[tuple[str, ...], Place]:
+        """Return where a row's name leads from a directory."""
         depth = len(root.name)
         if row.bucket != root.bucket or row.name[:depth] != root.name or row.action != "put":
             raise IntegrityError("the validator listed the row of another directory")
-        components, place = open_path(self._session.keys, root, row.name[depth:])
-        self._rows.check(place, row, known)
-        return Listed(path_of(prefix.below(*components)), components, place, row)
-
-    def head(self, listed: Listed) -> Head:
-        """Return what a listed object's row tells of it."""
-        return self._rows.open_head(listed.place, listed.row)
+        return open_path(self._session.keys, root, row.name[depth:])
 
     def _entry(self, listed: Listed) -> Entry:
-        head = self.head(listed)
+        head = listed.head
         return Entry(
             listed.path,
             is_dir=False,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hippy.client.buffers import BufferPool, buffer_count
+from hippy.client.leases import Leases
 from hippy.client.manifest import (
     INLINE_BYTES_MAX,
     Manifest,
@@ -29,11 +30,12 @@ from hippy.client.packing import SegmentPlan, plan_segments, segment_bytes_max
 from hippy.client.prepare import FileReading, Filled, fill, prepare_segment
 from hippy.client.progress import Progress
 from hippy.client.results import Failure
-from hippy.client.rows import Draft, Rows
+from hippy.client.rows import Rows
 from hippy.client.session import Session
 from hippy.client.sources import BytesSource, Source
 from hippy.client.tasks import task_group
 from hippy.client.upload import SegmentUploader
+from hippy.client.writing import Draft, RowWriter
 from hippy.erasure.codec import Codec
 from hippy.erasure.geometry import Profile
 from hippy.errors import HippyError, TemporaryError
@@ -88,7 +90,8 @@ class Putter:
         self._codec = Codec(profile.k, profile.n)
         self._pool = BufferPool(profile.n, buffer_count(profile.n))
         self._uploader = SegmentUploader(session, profile, progress)
-        self._rows = Rows(session)
+        self._leases = Leases(session)
+        self._writer = RowWriter(session, Rows(session))
         self._files: dict[int, _File] = {}
         self._drafts: list[tuple[Item, Draft]] = []
         self._writing = asyncio.Lock()
@@ -102,8 +105,9 @@ class Putter:
         """
         try:
             await self._put_inline([item for item in items if item.source.size <= INLINE_BYTES_MAX])
-            await self._put_segments([item for item in items if item.source.size > INLINE_BYTES_MAX])
-            await self._write_rows(at_least=1)
+            async with self._leases.renewing():
+                await self._put_segments([item for item in items if item.source.size > INLINE_BYTES_MAX])
+                await self._write_rows(at_least=1)
         finally:
             for file in self._files.values():
                 file.reading.close()
@@ -175,6 +179,7 @@ class Putter:
             prepare_segment, buffer, filled.data_length, self._codec, session.keys, session.entropy
         )
         stored = await self._uploader.upload(segment)
+        self._leases.begin(segment.segment_id)
         self.totals.segments += 1
         self.totals.missing_pieces += segment.spec.n - stored
         self.totals.stored_bytes += stored * segment.spec.piece_length
@@ -256,7 +261,7 @@ class Putter:
                 return
             ready, self._drafts = self._drafts, []
             try:
-                outcomes = await self._rows.write([draft for _, draft in ready], if_absent=self._if_absent)
+                outcomes = await self._writer.write([draft for _, draft in ready], if_absent=self._if_absent)
             except HippyError as error:
                 self._fatal = self._fatal or error
                 return
@@ -264,6 +269,7 @@ class Putter:
             if refused is not None:
                 self._fail(item, refused)
                 continue
+            self._leases.end(draft.segment_ids)
             self.totals.files += 1
             self.totals.bytes += item.source.size
             if draft.manifest is not None and draft.manifest.kind == "inline":

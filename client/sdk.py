@@ -18,35 +18,52 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from hippy.client.buckets import bucket_name, list_buckets, write_bucket
+from hippy.client.checking import Checker, health_of
+from hippy.client.copying import Copier, check_apart
+from hippy.client.fetching import Fetches, ToFetch
 from hippy.client.file_errors import shown
+from hippy.client.finding import Query, with_directories
 from hippy.client.get import Getter, Wanted
+from hippy.client.given import Given, items_of
 from hippy.client.home import Credentials, find_credentials, find_home
 from hippy.client.listing import Listed, Listing, path_of
 from hippy.client.manifest import INLINE_BYTES_MAX
-from hippy.client.names import Place, open_bucket, seal_path
+from hippy.client.matching import Matching
+from hippy.client.names import Place, seal_path
+from hippy.client.patterns import Filter
+from hippy.client.profiles import AUTO, Profiles
 from hippy.client.progress import Progress, SilentProgress
-from hippy.client.put import Item, Putter
-from hippy.client.results import Account, DeleteResult, Entry, Failure, GetResult, PutResult
-from hippy.client.rows import Draft, Rows
+from hippy.client.put import Putter
+from hippy.client.results import (
+    Account,
+    CheckResult,
+    CopyResult,
+    DeleteResult,
+    Entry,
+    Failure,
+    GetResult,
+    Pair,
+    PutResult,
+    Usage,
+)
+from hippy.client.rows import ReadRow, Rows
 from hippy.client.seen import SEEN_FILE, SeenRows
 from hippy.client.session import Session, open_session
 from hippy.client.sinks import MemorySink, Sink, StreamSink, file_at, file_below, make_directory
-from hippy.client.sources import Source, SpooledSource, source_of
-from hippy.client.uri import Uri, parse_uri
+from hippy.client.sources import SpooledSource, source_of
+from hippy.client.uri import parse_uri
+from hippy.client.usage import stored_lengths, usages
 from hippy.client.walk import Walk, walk_directory
+from hippy.client.writing import Draft, RowWriter
 from hippy.clock import Clock, SystemClock
-from hippy.erasure.geometry import LOCAL, STANDARD, Profile, parse_profile
-from hippy.errors import ConflictError, HippyError, NotFoundError, TemporaryError, UsageError
+from hippy.erasure.geometry import Profile, parse_profile
+from hippy.errors import NotFoundError, UsageError
 from hippy.identity import ss58_encode
 
-STANDARD_MINERS_MIN = 30
-"""Independent miners from which on the standard profile is the default."""
-
-AUTO = "auto"
 MANIFESTS_AT_ONCE = 5000
 """Files of a directory whose manifests are in memory together; segments are shared among these."""
 
@@ -54,16 +71,9 @@ PathLike = str | Path
 EntryList = list[Entry]
 NameList = list[str]
 EntryFailures = list[Failure]
+PairList = list[Pair]
+UsageList = list[Usage]
 """Named here, because inside the class ``list`` is the method."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Something to store; ``label`` names it in failures."""
-
-    label: str
-    target: Uri
-    source: Source
 
 
 class AsyncClient:
@@ -71,10 +81,14 @@ class AsyncClient:
 
     def __init__(self, session: Session, profile: str, progress: Progress) -> None:
         self._session = session
-        self._profile_name = profile
+        self._profiles = Profiles(session, profile)
         self._progress = progress
         self._rows = Rows(session)
+        self._writer = RowWriter(session, self._rows)
         self._listing = Listing(session, self._rows)
+        self._matching = Matching(self._listing)
+        self._fetches = Fetches(self._listing, self._matching)
+        self._copier = Copier(session, self._rows, self._writer, self._listing, progress)
 
     @classmethod
     @asynccontextmanager
@@ -118,7 +132,7 @@ class AsyncClient:
                 raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
             if target.slash and name is not None:
                 target = target.below(name)
-            result = await self._put([_Given(path_of(target), target, source)], if_absent=if_absent)
+            result = await self._put([Given(path_of(target), target, source)], if_absent=if_absent)
         finally:
             if isinstance(source, SpooledSource):
                 source.file.close()
@@ -127,15 +141,21 @@ class AsyncClient:
         return result
 
     async def put_dir(
-        self, directory: PathLike, uri: str, *, exclude: Collection[str] = (), if_absent: bool = False
+        self,
+        directory: PathLike,
+        uri: str,
+        *,
+        exclude: Collection[str] = (),
+        include: Collection[str] = (),
+        if_absent: bool = False,
     ) -> PutResult:
-        """Store everything in a directory below a URI; ``exclude`` has names to leave out wherever they occur.
+        """Store the files in a directory below a URI: all, or those that hippy.client.patterns.Filter keeps.
 
         Symlinks are left out and named in the result, as is every file that could not be stored.
         """
         target = parse_uri(uri)
-        walk = await asyncio.to_thread(walk_directory, Path(directory), exclude=frozenset(exclude))
-        found = [_Given(shown(file.components), target.below(*file.components), file.source) for file in walk.files]
+        walk = await asyncio.to_thread(walk_directory, Path(directory), exclude=exclude, include=include)
+        found = [Given(shown(file.components), target.below(*file.components), file.source) for file in walk.files]
         return await self._put(found, if_absent=if_absent, walk=walk)
 
     async def get(self, uri: str) -> bytes:
@@ -165,26 +185,50 @@ class AsyncClient:
         found = await self._rows.read_one(*self._object(uri))
         return await Getter(self._session, self._progress).read_range(found.manifest, offset, length)
 
-    async def get_dir(self, uri: str, directory: PathLike) -> GetResult:
+    async def get_dir(
+        self, uri: str, directory: PathLike, *, exclude: Collection[str] = (), include: Collection[str] = ()
+    ) -> GetResult:
         """Bring everything below a URI into a directory, which is made where it is missing.
 
-        Raises NotFoundError when there is nothing below it.
+        ``exclude`` and ``include`` choose as in put_dir. An object whose row is altered fails alone. Raises
+        NotFoundError when there is nothing below it.
         """
         began = time.monotonic()
-        prefix, root = parse_uri(uri), Path(directory)
-        listed = await self._listing.below(prefix)
-        if not listed:
-            raise NotFoundError(f"there is nothing below {prefix}")
-        await asyncio.to_thread(make_directory, root)
-        self._begin("downloading", sum(self._listing.head(each).size for each in listed))
-        gone: EntryFailures = []
-        getter = Getter(self._session, self._progress)
-        for start in range(0, len(listed), MANIFESTS_AT_ONCE):
-            wanted = await self._wanted(listed[start : start + MANIFESTS_AT_ONCE], root, gone)
-            await getter.run(wanted)
-        totals = getter.totals
-        seconds = time.monotonic() - began
-        return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*gone, *totals.failures))
+        chosen = Filter(include=tuple(include), exclude=tuple(exclude))
+        return await self._get_listed(await self._fetches.below(parse_uri(uri), chosen), Path(directory), began)
+
+    async def get_glob(
+        self,
+        uri: str,
+        directory: PathLike,
+        *,
+        recursive: bool = False,
+        exclude: Collection[str] = (),
+        include: Collection[str] = (),
+    ) -> GetResult:
+        """Bring the objects that a pattern matches into a directory, each under its own name.
+
+        With ``recursive`` matching directories come too, whole. Raises NotFoundError when nothing matches, UsageError
+        when two would become one file.
+        """
+        began = time.monotonic()
+        chosen = Filter(include=tuple(include), exclude=tuple(exclude))
+        found = await self._fetches.matching(parse_uri(uri), chosen, recursive=recursive)
+        return await self._get_listed(found, Path(directory), began)
+
+    async def plan_get(
+        self, uri: str, *, recursive: bool = False, exclude: Collection[str] = (), include: Collection[str] = ()
+    ) -> PairList:
+        """Return what get_dir (with ``recursive``), get_glob or get_file would bring, and to which relative path."""
+        target, chosen = parse_uri(uri), Filter(include=tuple(include), exclude=tuple(exclude))
+        if await self._matching.is_pattern(target):
+            found = await self._fetches.matching(target, chosen, recursive=recursive)
+        elif recursive:
+            found = await self._fetches.below(target, chosen)
+        else:
+            entry = await self.head(uri)
+            return [Pair(str(target), target.name, entry.size)]
+        return [Pair(each.uri, "/".join(each.components), each.head.size) for each in found.listed]
 
     async def list(self, uri: str, *, recursive: bool = False) -> EntryList:
         """Return what is below a URI: its children, or with ``recursive`` every object, by its path in the bucket.
@@ -217,35 +261,125 @@ class AsyncClient:
             version=found.row.version,
         )
 
+    async def glob(self, uri: str, *, directories: bool = False) -> EntryList | None:
+        """Return the objects, and if asked for the directories, that a pattern matches (hippy.client.patterns).
+
+        None for a URI that has no pattern, or that is there exactly as it is written. Raises NotFoundError when nothing
+        matches.
+        """
+        target = parse_uri(uri)
+        if not await self._matching.is_pattern(target):
+            return None
+        return await self._matching.found(target, directories=directories)
+
+    async def find(self, uri: str, query: Query) -> EntryList:
+        """Return the objects and directories below a URI that a query finds, sorted by path.
+
+        Raises NotFoundError when there is nothing below it.
+        """
+        target = parse_uri(uri)
+        objects = await self.list(uri, recursive=True)
+        return [entry for entry in with_directories(objects, len(target.components)) if query.finds(entry)]
+
+    async def du(self, uri: str, *, stored: bool = True) -> UsageList:
+        """Return what a URI and every directory below it hold; the URI's own is the first.
+
+        ``stored`` False leaves out what it takes in the network, for which segment records are read.
+
+        Raises NotFoundError when there is nothing.
+        """
+        target = parse_uri(uri)
+        listed = [*await self._listing.listed_itself(target), *await self._listing.below(target)]
+        if not listed and target.components:
+            raise NotFoundError(f"there is nothing at {target}", hint="hippy ls shows what there is")
+        lengths = None
+        if stored:
+            named = sorted({each for entry in listed for each in entry.row.segment_ids})
+            lengths = await stored_lengths(self._session, named)
+        return usages(listed, path_of(target), lengths)
+
+    async def check(self, uri: str, *, recursive: bool = False) -> CheckResult:
+        """Ask every miner that holds a piece of an object, or of all at and below a URI, for a random leaf.
+
+        Raises NotFoundError when there is nothing.
+        """
+        result = await self.check_many([uri], recursive=recursive)
+        if result.failures and not result.objects:
+            raise result.failures[0].error
+        return result
+
+    async def check_many(self, uris: Sequence[str], *, recursive: bool = False) -> CheckResult:
+        """Check the objects at, or with ``recursive`` all at and below, many URIs; failures by URI or path."""
+        began = time.monotonic()
+        for uri in uris:
+            if not recursive:
+                self._object(uri)
+        listed, failures = await self._listing.all_of([parse_uri(uri) for uri in uris], recursive=recursive)
+        segments = await Checker(self._session, self._progress).run(listed)
+        health = tuple(health_of(each, segments) for each in listed)
+        return CheckResult(health, len(segments), time.monotonic() - began, tuple(failures))
+
     async def delete(self, uri: str, *, recursive: bool = False) -> DeleteResult:
         """Delete an object, or with ``recursive`` everything at and below a URI.
 
         Raises NotFoundError when there is nothing to delete.
         """
-        target = parse_uri(uri)
-        if recursive:
-            listed = await self._listing.below(target)
-            labels = [entry.path for entry in listed]
-            drafts = [Draft(entry.place, None) for entry in listed]
-        else:
-            labels, drafts = [], []
-        if not recursive or (target.components and await self._listing.object_itself(target)):
-            place, label = self._object(str(target).removesuffix("/") if recursive else uri)
-            await self._rows.read_one(place, label)
-            labels.append(label)
-            drafts.append(Draft(place, None))
-        if not drafts:
-            raise NotFoundError(f"there is nothing at {target}")
-        errors = await self._rows.write(drafts)
-        failures = tuple(Failure(label, error) for label, error in zip(labels, errors, strict=True) if error)
-        if failures and not recursive:
-            raise failures[0].error
-        return DeleteResult(len(drafts) - len(failures), failures)
+        result = await self.delete_many([uri], recursive=recursive)
+        if result.failures and not (recursive and result.files):
+            raise result.failures[0].error
+        return result
+
+    async def delete_many(self, uris: Sequence[str], *, recursive: bool = False) -> DeleteResult:
+        """Delete objects, or with ``recursive`` everything at and below each URI; failures by URI or path."""
+        for uri in uris:
+            if not recursive:
+                self._object(uri)
+        listed, failures = await self._listing.all_of([parse_uri(uri) for uri in uris], recursive=recursive)
+        errors = await self._writer.write([Draft(each.place, None, replaces=each.row) for each in listed])
+        refused = [Failure(each.path, error) for each, error in zip(listed, errors, strict=True) if error]
+        return DeleteResult(len(listed) - len(refused), (*failures, *refused))
+
+    async def copy(self, source: str, target: str, *, recursive: bool = False, if_absent: bool = False) -> CopyResult:
+        """Copy an object, or with ``recursive`` everything below a URI, without moving its data.
+
+        Where the target ends in a slash an object goes below it under its own name; what is below ``source`` always
+        goes below ``target``. Raises NotFoundError, UsageError when a target is a source; of one object its error.
+        """
+        pairs = await self.plan_copy(source, target, recursive=recursive)
+        return _one_or_all(await self.copy_planned(pairs, if_absent=if_absent), recursive=recursive)
+
+    async def move(self, source: str, target: str, *, recursive: bool = False, if_absent: bool = False) -> CopyResult:
+        """Move as :meth:`copy` copies: each object is deleted once its copy is durable, unless it changed meanwhile."""
+        pairs = await self.plan_copy(source, target, recursive=recursive)
+        return _one_or_all(await self.copy_planned(pairs, if_absent=if_absent, move=True), recursive=recursive)
+
+    async def plan_copy(self, source: str, target: str, *, recursive: bool = False) -> PairList:
+        """Return what a copy or move would copy, and to where; raises what :meth:`copy` raises before it begins."""
+        return await self._copier.plan(parse_uri(source), parse_uri(target), recursive=recursive)
+
+    async def copy_planned(self, pairs: Sequence[Pair], *, if_absent: bool = False, move: bool = False) -> CopyResult:
+        """Copy or move what several plans named.
+
+        Raises UsageError when a target is a source or is named twice.
+        """
+        check_apart(pairs)
+        totals = await self._copier.copy(pairs, if_absent=if_absent, move=move)
+        return CopyResult(totals.files, totals.bytes, tuple(totals.failures))
 
     async def buckets(self) -> NameList:
         """Return the names of the account's buckets, sorted."""
-        names = [open_bucket(self._session.keys, each) for each in await self._session.api.buckets()]
-        return sorted(names)
+        return await list_buckets(self._session)
+
+    async def create_bucket(self, name: str) -> bool:
+        """Make a bucket, which stays when it is empty; return whether there was one already."""
+        return await write_bucket(self._session, bucket_name(name), "create")
+
+    async def delete_bucket(self, name: str) -> None:
+        """Unmake an empty bucket.
+
+        Raises ConflictError when objects are in it, NotFoundError when nobody made it.
+        """
+        await write_bucket(self._session, bucket_name(name), "delete")
 
     async def whoami(self) -> Account:
         """Return who we are and what our home validator says of us."""
@@ -264,36 +398,41 @@ class AsyncClient:
 
         Raises TemporaryError when it has more pieces than there are live independent miners.
         """
-        miners = await self._session.miners.independent_count()
-        profile = self._profile_for(miners)
-        if profile.n > miners:
-            raise TemporaryError(
-                f"the code {profile} needs {profile.n} independent miners, {miners} are live",
-                hint=f"wait for more miners, or choose a smaller code{_smaller_code(miners)}",
-            )
-        return profile
+        return await self._profiles.available()
 
-    async def _wanted(self, listed: Sequence[Listed], root: Path, gone: EntryFailures) -> Sequence[Wanted]:
-        """Return what to get of listed objects; those that were deleted meanwhile are added to ``gone``."""
+    async def _get_listed(self, found: ToFetch, root: Path, began: float) -> GetResult:
+        """Bring listed objects below a directory, a limited number of manifests at a time."""
+        await asyncio.to_thread(make_directory, root)
+        self._begin("downloading", sum(each.head.size for each in found.listed))
+        failures = found.failures
+        getter = Getter(self._session, self._progress)
+        for start in range(0, len(found.listed), MANIFESTS_AT_ONCE):
+            await getter.run(await self._wanted(found.listed[start : start + MANIFESTS_AT_ONCE], root, failures))
+        totals = getter.totals
+        seconds = time.monotonic() - began
+        return GetResult(totals.files, totals.bytes, totals.segments, seconds, (*failures, *totals.failures))
+
+    async def _wanted(self, listed: Sequence[Listed], root: Path, failures: EntryFailures) -> Sequence[Wanted]:
+        """Return what to get of listed objects; those that are gone or altered are added to ``failures``."""
         wanted = []
         for entry, found in zip(listed, await self._rows.read([each.place for each in listed]), strict=True):
-            label = entry.path
-            if found is None:
-                gone.append(Failure(label, NotFoundError(f"{label} was deleted meanwhile")))
+            if isinstance(found, ReadRow):
+                wanted.append(Wanted(entry.path, found.manifest, file_below(root, entry.components)))
             else:
-                wanted.append(Wanted(label, found.manifest, file_below(root, entry.components)))
+                gone = NotFoundError(f"{entry.path} was deleted meanwhile", hint="hippy ls shows what is there now")
+                failures.append(Failure(entry.path, found or gone))
         return wanted
 
     def _begin(self, stage: str, total_bytes: int) -> None:
         self._progress.stage(stage)
         self._progress.total(total_bytes)
 
-    async def _put(self, given: Sequence[_Given], *, if_absent: bool, walk: Walk | None = None) -> PutResult:
+    async def _put(self, given: Sequence[Given], *, if_absent: bool, walk: Walk | None = None) -> PutResult:
         began = time.monotonic()
-        items, failures = self._items(given)
+        items, failures = items_of(given, self._session.keys)
         self._begin("uploading", sum(item.source.size for item in items))
         is_stored = any(item.source.size > INLINE_BYTES_MAX for item in items)  # the rest rides in manifests
-        profile = await self.profile() if is_stored else self._profile_for(0)
+        profile = await self._profiles.available() if is_stored else self._profiles.wanted(0)
         putter = Putter(self._session, profile, self._progress, if_absent=if_absent)
         totals = await putter.run(items)
         return PutResult(
@@ -306,27 +445,6 @@ class AsyncClient:
             failures=(*(walk.failures if walk else ()), *failures, *totals.failures),
             symlinks=walk.symlinks if walk else (),
         )
-
-    def _items(self, given: Sequence[_Given]) -> tuple[Sequence[Item], Sequence[Failure]]:
-        """Return what can be stored; names that are no names in the network, or come twice, are failures."""
-        items, failures = [], []
-        taken: set[tuple[bytes, ...]] = set()
-        for each in given:
-            try:
-                place = seal_path(self._session.keys, each.target.bucket, each.target.components)
-                if place.name in taken:
-                    raise ConflictError("another file has this name in another Unicode form")
-            except HippyError as error:
-                failures.append(Failure(each.label, error))
-                continue
-            taken.add(place.name)
-            items.append(Item(each.label, place, each.source))
-        return items, failures
-
-    def _profile_for(self, miners: int) -> Profile:
-        if self._profile_name != AUTO:
-            return parse_profile(self._profile_name)
-        return STANDARD if miners >= STANDARD_MINERS_MIN else LOCAL
 
     def _object(self, uri: str) -> tuple[Place, str]:
         """Return the place of the object a URI names, and its name for people."""
@@ -346,8 +464,11 @@ class AsyncClient:
         return GetResult(totals.files, totals.bytes, totals.segments, time.monotonic() - began)
 
 
-def _smaller_code(miners: int) -> str:
-    return f": --ec {(miners + 1) // 2}/{miners}" if miners > 1 else ""
+def _one_or_all(result: CopyResult, *, recursive: bool) -> CopyResult:
+    """Return a result; of one object, raise why it failed."""
+    if result.failures and not recursive:
+        raise result.failures[0].error
+    return result
 
 
 def _found(credentials: Credentials | None) -> tuple[Credentials, SeenRows]:

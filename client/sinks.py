@@ -17,6 +17,7 @@ from hippy.client.file_errors import file_error
 from hippy.client.manifest import Manifest
 from hippy.client.sources import PERMISSION_BITS
 from hippy.errors import TemporaryError, UsageError
+from hippy.points import reached
 
 
 class Sink(Protocol):
@@ -65,11 +66,13 @@ class FileSink:
                 os.utime(file.fileno(), ns=(mtime_ns, mtime_ns))
                 os.fsync(file.fileno())
                 file.close()
+                reached("client.file_written")
                 self._draft.replace(self._target)
             except OSError as error:
                 self._end()
                 raise file_error(str(self._target), error) from None
             self._file = None
+            reached("client.file_renamed")
 
     def abandon(self) -> None:
         """Remove the draft, once nobody is writing to it."""

@@ -19,7 +19,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from hippy.client.sdk import AUTO, AsyncClient
+from hippy.client.profiles import AUTO
+from hippy.client.sdk import AsyncClient
 from hippy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -150,8 +151,22 @@ class Client:
     get_dir = _blocking(AsyncClient.get_dir)
     list = _blocking(AsyncClient.list)
     head = _blocking(AsyncClient.head)
+    glob = _blocking(AsyncClient.glob)
+    get_glob = _blocking(AsyncClient.get_glob)
+    plan_get = _blocking(AsyncClient.plan_get)
+    find = _blocking(AsyncClient.find)
+    du = _blocking(AsyncClient.du)
+    check = _blocking(AsyncClient.check)
+    check_many = _blocking(AsyncClient.check_many)
     delete = _blocking(AsyncClient.delete)
+    delete_many = _blocking(AsyncClient.delete_many)
+    copy = _blocking(AsyncClient.copy)
+    move = _blocking(AsyncClient.move)
+    plan_copy = _blocking(AsyncClient.plan_copy)
+    copy_planned = _blocking(AsyncClient.copy_planned)
     buckets = _blocking(AsyncClient.buckets)
+    create_bucket = _blocking(AsyncClient.create_bucket)
+    delete_bucket = _blocking(AsyncClient.delete_bucket)
     whoami = _blocking(AsyncClient.whoami)
     profile = _blocking(AsyncClient.profile)
 

@@ -31,6 +31,7 @@ from hippy.errors import (
     TemporaryError,
 )
 from hippy.ids import PublicKey
+from hippy.points import reached
 from hippy.transport.client import Answer, Call
 from hippy.wire.canonical import check_time
 from hippy.wire.segment import FailedPiece, Holding, SegmentCommit, TicketList
@@ -85,12 +86,14 @@ class SegmentUploader:
         upload = _Upload(segment, int(self._session.clock.now()) + UPLOAD_SECONDS)
         answer = await self._session.api.allocate([segment.spec], upload.upload_by)
         proofs = self._check_tickets(answer, upload, range(segment.spec.n))
+        reached("client.allocated")
         async with task_group() as group:
             tasks = [group.create_task(self._store(upload, proof)) for proof in proofs]
         outcomes = [task.result() for task in tasks]
         holdings = [outcome for outcome in outcomes if isinstance(outcome, Holding)]
         if len(holdings) < self._profile.commit_min:
             raise self._too_few(segment, len(holdings), [o for o in outcomes if isinstance(o, HippyError)])
+        reached("client.pieces")
         await self._session.api.commit(
             SegmentCommit(
                 segment_id=segment.segment_id,
@@ -98,6 +101,7 @@ class SegmentUploader:
                 envelopes=(self._session.seal_envelope(segment.segment_id, segment.seal_key),),
             )
         )
+        reached("client.committed")
         return len(holdings)
 
     def _too_few(self, segment: PreparedSegment, stored: int, errors: list[HippyError]) -> TemporaryError:
@@ -129,6 +133,7 @@ class SegmentUploader:
                     return TemporaryError(f"{refused.error.message}; {error.message}")
             else:
                 self._session.miners.succeeded(miner)
+                reached("client.piece")
                 return holding
         raise AssertionError("the last attempt returns")
 

@@ -22,8 +22,12 @@ from hippy.wire.node import DIRECTORY_BYTES_MAX, AccountStatus, Directory
 from hippy.wire.object import (
     LIST_MAX,
     OBJECTS_BYTES_MAX,
+    BucketAnswer,
+    BucketRequest,
+    BucketRow,
     BucketsAnswer,
     BucketsRequest,
+    Drop,
     Found,
     ListAnswer,
     ListRequest,
@@ -35,6 +39,7 @@ from hippy.wire.object import (
     WriteRequest,
 )
 from hippy.wire.parts import CONTENT_TYPE, encode_parts, parse_parts
+from hippy.wire.release import LeaseAnswer, LeaseRequest
 from hippy.wire.segment import (
     RECORDS_BYTES_MAX,
     TICKETS_BYTES_MAX,
@@ -136,9 +141,13 @@ class ValidatorApi:
         call = Call("GET", "/v1/account")
         return await self._again(lambda: self._http.message(self.peer, call, AccountStatus))
 
-    async def write(self, rows: Sequence[ObjectRow], manifests: Sequence[bytes]) -> tuple[RowResult, ...]:
-        """Write rows, with the manifests of the put rows among them; one result per row, in order."""
-        request = WriteRequest(request_id=secrets.token_bytes(16), account=self._account, rows=tuple(rows))
+    async def write(
+        self, rows: Sequence[ObjectRow], manifests: Sequence[bytes], drops: Sequence[Drop] = ()
+    ) -> tuple[RowResult, ...]:
+        """Write rows, with the manifests of the put rows among them and drops; one result per row, in order."""
+        request = WriteRequest(
+            request_id=secrets.token_bytes(16), account=self._account, rows=tuple(rows), drops=tuple(drops)
+        )
         call = self._parts_call("/v1/objects", encode_parts(request, manifests))
         answer = await self._again(lambda: self._http.message(self.peer, call, WriteAnswer))
         if len(answer.results) != len(rows):
@@ -177,6 +186,26 @@ class ValidatorApi:
         """Return the encrypted names of the account's buckets."""
         request = BucketsRequest(account=self._account)
         return (await self._message("/v1/buckets", request, BucketsAnswer, BUCKETS_BYTES_MAX)).buckets
+
+    async def renew(self, segment_ids: Sequence[SegmentId]) -> None:
+        """Have committed segments kept that no row names yet.
+
+        Raises ConflictError when one is released, NotFoundError when one is not committed or another account's.
+        """
+        request = LeaseRequest(
+            request_id=secrets.token_bytes(16), account=self._account, segment_ids=tuple(segment_ids)
+        )
+        answer = await self._message("/v1/leases", request, LeaseAnswer)
+        if len(answer.until) != len(segment_ids):
+            raise ProtocolError(f"{len(segment_ids)} leases were answered with {len(answer.until)}")
+
+    async def write_bucket(self, row: BucketRow) -> bool:
+        """Make or unmake a bucket; return whether one was there before.
+
+        Raises ConflictError when it is to be unmade and not empty, NotFoundError when nobody made it.
+        """
+        request = BucketRequest(request_id=secrets.token_bytes(16), account=self._account, row=row)
+        return bool((await self._message("/v1/buckets/write", request, BucketAnswer)).existed)
 
     async def _message(self, target: str, request: Message, kind: type[M], answer_bytes_max: int = 64 * 1024) -> M:
         call = Call("POST", target, request.encode(), answer_bytes_max=answer_bytes_max)

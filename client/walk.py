@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hippy.client.file_errors import file_error, shown
+from hippy.client.patterns import Filter
 from hippy.client.results import Failure
 from hippy.client.sources import PERMISSION_BITS, FileSource, Source
 from hippy.errors import HippyError, UsageError
@@ -35,11 +36,12 @@ class Walk:
     failures: tuple[Failure, ...]
 
 
-def walk_directory(root: Path, *, exclude: frozenset[str] = frozenset()) -> Walk:
-    """Return the files below ``root``; ``exclude`` names directories and files to leave out, wherever they are.
+def walk_directory(root: Path, *, exclude: Collection[str] = (), include: Collection[str] = ()) -> Walk:
+    """Return the files below ``root`` that are meant (hippy.client.patterns.Filter).
 
     Raises NotFoundError, AuthError or UsageError when ``root`` is no directory one can list.
     """
+    chosen = Filter(include=tuple(include), exclude=tuple(exclude))
     files: list[Found] = []
     symlinks: list[str] = []
     failures: list[Failure] = []
@@ -55,13 +57,14 @@ def walk_directory(root: Path, *, exclude: frozenset[str] = frozenset()) -> Walk
             failures.append(Failure(shown(place), error))
             continue
         for entry in entries:
-            if entry.name in exclude:
-                continue
             components = (*place, entry.name)
-            if entry.is_symlink():
+            if entry.is_dir(follow_symlinks=False):
+                if not chosen.skips_directory(components):
+                    below.append(components)
+            elif not chosen.keeps(components):
+                continue
+            elif entry.is_symlink():
                 symlinks.append(shown(components))
-            elif entry.is_dir(follow_symlinks=False):
-                below.append(components)
             else:
                 _add_file(entry, components, files, failures)
         pending += reversed(below)

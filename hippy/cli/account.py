@@ -113,7 +113,7 @@ def _credentials(seed: bytes, home: _HomeValidator) -> Credentials:
         validator_hotkey=hello.hotkey,
         network=hello.network,
         netuid=hello.netuid,
-        local=home.endpoint.is_loopback,
+        local=not home.endpoint.is_public,  # a validator inside a network of its own knows miners that are, too
     )
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hippy.cli.choosing import dry_run_option, matched, print_plan
 from hippy.cli.opening import refuse_directory, with_client
 from hippy.cli.printing import failures_exit_code, human_bytes, json_option, print_json, report_failures, shown
-from hippy.errors import HippyError, NotFoundError
+from hippy.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from hippy.client.results import DeleteResult, Entry
+    from hippy.client.results import DeleteResult, Entry, Pair
     from hippy.client.sdk import AsyncClient
     from hippy.client.uri import Uri
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 @click.option("-r", "--recursive", is_flag=True, help="List everything below PATH.")
 @json_option
 def ls(place: str | None, recursive: bool, as_json: bool) -> None:
-    """List buckets, or the objects below a path."""
+    """List buckets, or the objects below a path.
+
+    PATH may be a quoted pattern (* ? [...] within a name, ** for any directories); a name that is there exactly as
+    written is meant itself.
+    """
     from hippy.client.uri import parse_uri
 
     if place is None:
@@ -32,6 +37,9 @@ def ls(place: str | None, recursive: bool, as_json: bool) -> None:
     uri = parse_uri(place)
 
     async def work(client: AsyncClient) -> list[Entry]:
+        matches = await client.glob(place, directories=True)
+        if matches is not None:
+            return await _listed(client, uri, matches, recursive=recursive)
         entries = await client.list(str(uri), recursive=recursive)
         if not entries and uri.bucket not in await client.buckets():
             raise NotFoundError(f"there is no bucket {uri}", hint="hippy ls")
@@ -46,6 +54,20 @@ def ls(place: str | None, recursive: bool, as_json: bool) -> None:
             click.echo(f"{'':>10}  {'':16}  {shown(entry.path)}/")
         else:
             click.echo(f"{human_bytes(entry.size):>10}  {_when(entry):16}  {shown(entry.path)}")
+
+
+async def _listed(client: AsyncClient, uri: Uri, matches: list[Entry], *, recursive: bool) -> list[Entry]:
+    """Return what a pattern matched, with ``recursive`` what is in the directories among it instead of them."""
+    if not recursive:
+        return matches
+    entries: list[Entry] = []
+    for entry in matches:
+        if entry.is_dir:
+            below = type(uri)(uri.bucket, tuple(entry.path.split("/")), slash=True)
+            entries += await client.list(str(below), recursive=True)
+        else:
+            entries.append(entry)
+    return entries
 
 
 def _list_buckets(*, as_json: bool) -> None:
@@ -86,41 +108,53 @@ def stat(uri: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("uris", nargs=-1, required=True, metavar="hippy://BUCKET/PATH...")
-@click.option("-r", "--recursive", is_flag=True, help="Delete everything below each PATH.")
+@click.option("-r", "--recursive", is_flag=True, help="Delete everything at and below each PATH.")
+@dry_run_option
 @json_option
-def rm(uris: tuple[str, ...], recursive: bool, as_json: bool) -> int:
-    """Delete objects."""
+def rm(uris: tuple[str, ...], recursive: bool, dry_run: bool, as_json: bool) -> int:
+    """Delete objects.
+
+    PATH may be a quoted pattern (* ? [...] within a name, ** for any directories); without -r it is for objects only.
+    A name that is there exactly as written is meant itself.
+    """
     from hippy.client.uri import parse_uri
 
-    targets = [parse_uri(uri) for uri in uris]
+    parsed = [parse_uri(uri) for uri in uris]
     if not recursive:
-        for target in targets:
+        for target in parsed:
             refuse_directory(target, hint=f"hippy rm -r {target}")
 
-    async def work(client: AsyncClient) -> list[DeleteResult]:
-        if len(targets) == 1:
-            return [await client.delete(str(targets[0]), recursive=recursive)]
-        return [await _delete(client, target, recursive=recursive) for target in targets]
+    async def work(client: AsyncClient) -> tuple[list[Pair], DeleteResult | None]:
+        targets = await matched(client, uris, directories=recursive)
+        if dry_run:
+            return await _would_delete(client, targets, recursive=recursive), None
+        result = await client.delete_many([str(target) for target in targets], recursive=recursive)
+        if result.failures and len(targets) == 1 and not result.files:
+            raise result.failures[0].error
+        return [], result
 
-    results = with_client(work)
-    failures = tuple(failure for result in results for failure in result.failures)
-    deleted = sum(result.files for result in results)
-    told = report_failures(failures, as_json=as_json)
+    pairs, result = with_client(work)
+    if result is None:
+        return print_plan("delete", pairs, as_json=as_json)
+    told = report_failures(result.failures, as_json=as_json)
     if as_json:
-        print_json({"deleted": deleted, "failures": told})
+        print_json({"deleted": result.files, "failures": told})
     else:
-        click.echo(f"{deleted:,} deleted", err=True)
-    return failures_exit_code(failures)
+        click.echo(f"{result.files:,} deleted", err=True)
+    return failures_exit_code(result.failures)
 
 
-async def _delete(client: AsyncClient, target: Uri, *, recursive: bool) -> DeleteResult:
-    """Delete one of several; what cannot be deleted keeps none of the others."""
-    from hippy.client.results import DeleteResult, Failure
+async def _would_delete(client: AsyncClient, targets: list[Uri], *, recursive: bool) -> list[Pair]:
+    from hippy.client.results import Pair
 
-    try:
-        return await client.delete(str(target), recursive=recursive)
-    except HippyError as error:
-        return DeleteResult(0, (Failure(str(target), error),))
+    pairs = []
+    for target in targets:
+        if recursive:
+            entries = await client.list(str(target), recursive=True)
+        else:
+            entries = [await client.head(str(target))]
+        pairs += [Pair(f"hippy://{target.bucket}/{entry.path}", "", entry.size) for entry in entries]
+    return pairs
 
 
 def _described(entry: Entry) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from typing import Final
 import click
 
 from hippy.cli.commands import hippy
-from hippy.cli.printing import Invocation, shown
+from hippy.cli.printing import Invocation, next_step, shown
 from hippy.errors import HippyError
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_OTHER: Final = 1
 UNEXPECTED_CHARACTERS_MAX: Final = 300
+SYSTEM_HINT: Final = "check the path, who may use it, and the space on its disk"
 DEBUG_HINT: Final = "run again with HIPPY_DEBUG=1 for the traceback"
 
 
@@ -68,13 +69,13 @@ def _tell_failure(invocation: Invocation, raised: Exception) -> int:
     error = _cause(raised)
     _abandon_broken_output()
     if isinstance(error, HippyError):
-        _tell(invocation, error.code, error.message, error.hint)
+        _tell(invocation, error.code, error.message, next_step(error))
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         return EXIT_OTHER  # nobody reads on: end quietly
     if isinstance(error, OSError) and error.strerror:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
-        _tell(invocation, "internal", f"{error.strerror}{where}", None)
+        _tell(invocation, "internal", f"{error.strerror}{where}", SYSTEM_HINT)
         return EXIT_OTHER
     what = f"unexpected {type(error).__name__}: {error}".splitlines()[0][:UNEXPECTED_CHARACTERS_MAX]
     if invocation.as_json:

@@ -13,13 +13,32 @@ from unicodedata import category
 
 import click
 
-from hippy.errors import TemporaryError
+from hippy.errors import HippyError, TemporaryError
 
 if TYPE_CHECKING:
     from hippy.client.results import Failure
 
 GROUP_PATHS_MAX: Final = 5
 """Paths that are named where many fail for one reason."""
+
+NEXT_STEPS: Final = {
+    "internal": "run again with HIPPY_DEBUG=1 for more",
+    "usage": "see --help of the command",
+    "config": "hippy doctor checks this installation",
+    "not_found": "hippy ls shows what there is",
+    "auth": "hippy whoami shows the account in use, hippy login restores another one",
+    "quota": "hippy whoami shows quota and use: delete something, or ask the validator's operator for more",
+    "conflict": "look at what is there now, then try again",
+    "integrity": "try again; if it stays so, hippy check shows what is wrong with the pieces",
+    "temporary": "try again later",
+    "timeout": "try again later",
+    "unreachable": "try again later; hippy doctor checks this machine's side",
+    "rate_limited": "try again in a minute",
+    "no_space": "try again later; the node's disk is full",
+    "protocol": "both sides may run different versions: hippy --version",
+    "too_large": "see the limits in docs/PROTOCOL.md, section 9",
+}
+"""What to do next after an error of each code that does not say so itself."""
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -85,6 +104,11 @@ def _escaped(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in encoded)
 
 
+def next_step(error: HippyError) -> str | None:
+    """Return what a person can do about an error: its own hint, else that of its code."""
+    return error.hint or NEXT_STEPS.get(error.code)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on a line of its own; in ASCII, so that any name can be printed exactly."""
     click.echo(json.dumps(value))
@@ -95,10 +119,12 @@ def report_failures(failures: tuple[Failure, ...], *, as_json: bool) -> list[dic
     if not as_json:
         groups: dict[tuple[str, str | None], list[str]] = {}
         for failure in failures:
-            groups.setdefault((str(failure.error), failure.error.hint), []).append(failure.path)
+            groups.setdefault((str(failure.error), next_step(failure.error)), []).append(failure.path)
         for (message, hint), paths in groups.items():
             _report_group(message, hint, paths)
-    return [{"path": f.path, "code": f.error.code, "message": str(f.error), "hint": f.error.hint} for f in failures]
+    return [
+        {"path": f.path, "code": f.error.code, "message": str(f.error), "hint": next_step(f.error)} for f in failures
+    ]
 
 
 def _report_group(message: str, hint: str | None, paths: list[str]) -> None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hippy.cli.choosing import (
+    dry_run_option,
+    exclude_option,
+    if_absent_option,
+    include_option,
+    print_plan,
+    refuse_filters,
+)
 from hippy.cli.opening import profile_option, with_client
 from hippy.cli.printing import (
     counted,
@@ -23,18 +31,41 @@ from hippy.cli.printing import (
 )
 
 if TYPE_CHECKING:
-    from hippy.client.results import PutResult
+    from hippy.client.results import Pair, PutResult
     from hippy.client.sdk import AsyncClient
     from hippy.client.uri import Uri
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One source and where it goes."""
+
+    source: str
+    target: Uri
+    is_dir: bool
 
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.argument("destination", metavar="hippy://BUCKET/PATH")
 @click.option("-r", "--recursive", is_flag=True, help="Store the files below each directory SRC.")
+@include_option
+@exclude_option
+@if_absent_option
 @profile_option
+@dry_run_option
 @json_option
-def put(sources: tuple[str, ...], destination: str, recursive: bool, profile: str, as_json: bool) -> int:
+def put(
+    sources: tuple[str, ...],
+    destination: str,
+    recursive: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    if_absent: bool,
+    profile: str,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
     """Store files and directories.
 
     One file is stored as PATH, or inside it when PATH ends in a slash; several files need the slash. With -r the
@@ -44,13 +75,18 @@ def put(sources: tuple[str, ...], destination: str, recursive: bool, profile: st
     from hippy.client.uri import parse_uri
 
     uri = parse_uri(destination)
+    if not recursive:
+        refuse_filters(include, exclude)
     many = len(sources) > 1
     targets = [_target(source, uri, many=many, recursive=recursive) for source in sources]
     _refuse_repetition(sources, targets)
-    jobs = [(_putter(source), target) for source, target in zip(sources, targets, strict=True)]
+    jobs = [Job(source, target, Path(source).is_dir()) for source, target in zip(sources, targets, strict=True)]
+    if dry_run:
+        pairs = [pair for job in jobs for pair in _would_put(job, include=include, exclude=exclude)]
+        return print_plan("store", pairs, as_json=as_json)
 
     async def work(client: AsyncClient) -> list[PutResult]:
-        return [await put_one(client, str(target)) for put_one, target in jobs]
+        return [await _put_one(client, job, include=include, exclude=exclude, if_absent=if_absent) for job in jobs]
 
     return _report(with_client(work, profile=profile, as_json=as_json, quiet=False), as_json=as_json)
 
@@ -95,13 +131,33 @@ def _refuse_repetition(sources: tuple[str, ...], targets: list[Uri]) -> None:
         taken[target.components] = source
 
 
-def _putter(source: str) -> Callable[[AsyncClient, str], Awaitable[PutResult]]:
-    path = Path(source)
-    if source == "-":
-        return lambda client, target: client.put(sys.stdin.buffer, target)
-    if path.is_dir():
-        return lambda client, target: client.put_dir(path, target)
-    return lambda client, target: client.put(path, target)
+async def _put_one(
+    client: AsyncClient, job: Job, *, include: tuple[str, ...], exclude: tuple[str, ...], if_absent: bool
+) -> PutResult:
+    target = str(job.target)
+    if job.source == "-":
+        return await client.put(sys.stdin.buffer, target, if_absent=if_absent)
+    if job.is_dir:
+        return await client.put_dir(job.source, target, include=include, exclude=exclude, if_absent=if_absent)
+    return await client.put(Path(job.source), target, if_absent=if_absent)
+
+
+def _would_put(job: Job, *, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[Pair]:
+    """Return what a put of one source would store; of standard input nobody knows how much that is."""
+    from hippy.client.results import Pair
+    from hippy.client.sources import FileSource
+    from hippy.client.walk import walk_directory
+
+    path, target = Path(job.source), job.target
+    if job.source == "-":
+        return [Pair("-", str(target), 0)]
+    if job.is_dir:
+        files = walk_directory(path, include=include, exclude=exclude).files
+        return [
+            Pair(str(path.joinpath(*file.components)), str(target.below(*file.components)), file.source.size)
+            for file in files
+        ]
+    return [Pair(job.source, str(target), FileSource.of(path).size)]
 
 
 def _report(results: list[PutResult], *, as_json: bool) -> int:

@@ -1,0 +1,74 @@
+"""How much is below a path: objects, their bytes, and what their segments take in the network.
+
+Owns adding up. Segments are shared, by small files and by copies, so a directory counts each of its segments once, and
+directories do not add up to the one above them, as hard links do not in a file system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from hippy.client.listing import Listed
+from hippy.client.results import Usage
+from hippy.client.tasks import task_group
+from hippy.ids import SegmentId
+from hippy.wire.segment import SegmentRecord
+
+if TYPE_CHECKING:
+    from hippy.client.session import Session
+
+RECORDS_AT_ONCE: Final = 256
+"""Segments of one step: four calls, whose answers of some 10 KiB a segment are dropped after each step."""
+
+CALLS_AT_ONCE: Final = 4
+
+
+@dataclass(slots=True)
+class _Sum:
+    objects: int = 0
+    bytes: int = 0
+    segments: set[SegmentId] = field(default_factory=set)
+
+
+async def stored_lengths(session: Session, segment_ids: Sequence[SegmentId]) -> dict[SegmentId, int]:
+    """Return the bytes of all n pieces of each segment; nothing for one that the validator has no record of."""
+    lengths: dict[SegmentId, int] = {}
+    turns = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def read(asked: Sequence[SegmentId]) -> None:
+        async with turns:
+            records = await session.api.segments(asked)
+        for segment_id, record in records.items():
+            if isinstance(record, SegmentRecord):
+                lengths[segment_id] = record.spec.n * record.spec.piece_length
+
+    async with task_group() as group:
+        for start in range(0, len(segment_ids), RECORDS_AT_ONCE):
+            group.create_task(read(segment_ids[start : start + RECORDS_AT_ONCE]))
+    return lengths
+
+
+def usages(listed: Sequence[Listed], root: str, lengths: dict[SegmentId, int] | None) -> list[Usage]:
+    """Return what every directory holds, sorted by path; that of ``root``, a path in the bucket, is the first.
+
+    An object at ``root`` itself counts there.
+    """
+    top = tuple(root.split("/")) if root else ()
+    sums = {top: _Sum()}
+    for each in listed:
+        names = tuple(each.path.split("/"))
+        for end in range(len(top), max(len(top) + 1, len(names))):
+            one = sums.setdefault(names[:end], _Sum())
+            one.objects += 1
+            one.bytes += each.head.size
+            if lengths is not None:
+                one.segments.update(each.row.segment_ids)
+    return [_usage(path, sums[path], lengths) for path in sorted(sums)]
+
+
+def _usage(path: tuple[str, ...], one: _Sum, lengths: dict[SegmentId, int] | None) -> Usage:
+    stored = None if lengths is None else sum(lengths.get(segment_id, 0) for segment_id in one.segments)
+    return Usage("/".join(path), one.objects, one.bytes, stored)
