@@ -74,6 +74,8 @@ def _time(seconds: float) -> str:
 
 
 def _speed(measurement: Measurement) -> str:
+    if not measurement.user_bytes:
+        return ""
     spread = Spread.of(measurement.speeds)
     return f"{_figure(spread.median / 1e6)} ({_figure(spread.low / 1e6)} … {_figure(spread.high / 1e6)})"
 

@@ -1,4 +1,4 @@
-"""``hippy miner run`` and ``hippy validator run``; their other subcommands have modules of their own.
+"""``hippy miner run``, ``hippy validator run`` and their ``settings``; other subcommands have modules of their own.
 
 Options that name a network or a wallet win over the environment, which wins over the settings file.
 """
@@ -13,6 +13,9 @@ import click
 
 from hippy.cli.explain import explain
 from hippy.cli.network_options import network_options, wallet_options
+from hippy.cli.node_settings import load_checked, print_settings
+from hippy.cli.printing import json_option
+from hippy.cli.validator_account import account
 from hippy.cli.verify_weights import verify_weights
 
 if TYPE_CHECKING:
@@ -23,9 +26,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="NodeSettings")
 S_contra = TypeVar("S_contra", bound="NodeSettings", contravariant=True)
 
-_config = click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The node's TOML settings."
-)
+_config = click.option("--config", type=click.Path(path_type=Path), required=True, help="The node's TOML settings.")
 _with_parent = click.option("--with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
 
 
@@ -41,6 +42,7 @@ def validator() -> None:
 
 miner.add_command(explain)
 validator.add_command(verify_weights)
+validator.add_command(account)
 
 
 @miner.command("run")
@@ -75,6 +77,36 @@ def validator_run(config: Path, with_parent: bool, **options: Any) -> None:
     _serve(ValidatorSettings, run_validator, config, options, with_parent=with_parent)
 
 
+@miner.command("settings")
+@_config
+@network_options(required=False)
+@wallet_options(required=False)
+@json_option
+def miner_settings(config: Path, as_json: bool, **options: Any) -> None:
+    """Check a miner's settings and print what is in force, and where it is from.
+
+    Nothing is started. What may be a key is masked. Exits with 11 when a setting is wrong.
+    """
+    from hippy.miner.settings import MinerSettings
+
+    print_settings(load_checked(MinerSettings, config, options), as_json=as_json)
+
+
+@validator.command("settings")
+@_config
+@network_options(required=False)
+@wallet_options(required=False)
+@json_option
+def validator_settings(config: Path, as_json: bool, **options: Any) -> None:
+    """Check a validator's settings and print what is in force, and where it is from.
+
+    Nothing is started. What may be a key is masked. Exits with 11 when a setting is wrong.
+    """
+    from hippy.validator.settings import ValidatorSettings
+
+    print_settings(load_checked(ValidatorSettings, config, options), as_json=as_json)
+
+
 class _RunNode(Protocol[S_contra]):
     """How each role's server is started."""
 
@@ -86,29 +118,20 @@ class _RunNode(Protocol[S_contra]):
 def _serve(kind: type[S], run_node: _RunNode[S], config: Path, options: dict[str, Any], *, with_parent: bool) -> None:
     from hippy.cli.running import run_daemon
     from hippy.clock import SystemClock
-    from hippy.settings import load_settings
 
-    given = {field: value for field, value in options.items() if value is not None}
-    settings = load_settings(kind, config, given)
+    settings = load_checked(kind, config, options).settings
     _log_to_stderr(settings.log_level)
     run_daemon(run_node(settings, clock=SystemClock(), ready=_say_ready), with_parent=with_parent)
 
 
 def _say_ready(endpoint: object) -> None:
+    from hippy.cli.notify import notify
+
     click.echo(f"listening on {endpoint}", err=True)
+    notify(f"READY=1\nSTATUS=listening on {endpoint}")
 
 
 def _log_to_stderr(level: str) -> None:
-    """Send all logging to stderr as one JSON object a line."""
-    import logging
-    import time
+    from hippy.cli.logs import log_to_stderr
 
-    from pythonjsonlogger.json import JsonFormatter
-
-    fields = "{asctime}{levelname}{name}{message}"
-    names = {"asctime": "time", "levelname": "level", "name": "logger"}
-    formatter = JsonFormatter(fields, "%Y-%m-%dT%H:%M:%SZ", style="{", rename_fields=names)
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    log_to_stderr(level)

@@ -57,6 +57,8 @@ class NodePlan:
     role: Role
     host: str
     port: int
+    admin_port: int | None = None
+    """Where it says how it is (hippy.transport.admin), on the same address; networks of older versions have none."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -202,7 +204,8 @@ def _lay_out(miners: int, validators: int) -> tuple[NodePlan, ...]:
         nodes = []
         for number, (name, role) in enumerate(names, start=1):
             host, port = _free_port(f"127.0.{number}.1", held)
-            nodes.append(NodePlan(name, role, host, port))
+            _, admin_port = _free_port(host, held)
+            nodes.append(NodePlan(name, role, host, port, admin_port))
         return tuple(nodes)
     finally:
         for sock in held:
@@ -245,6 +248,8 @@ def _write_settings(plan: NetworkPlan, account: Identity) -> None:
             f"port = {node.port}",
             f"hotkey_file = {_quoted(str(plan.hotkey_file(node)))}",
             f"data_dir = {_quoted(str(plan.data_dir(node)))}",
+            f"admin_host = {_quoted(node.host)}",
+            f"admin_port = {node.admin_port}",
         ]
         if node.role == "miner":
             lines.append(f"capacity_bytes = {MINER_CAPACITY_BYTES}")

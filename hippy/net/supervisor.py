@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from hippy.clock import Clock
+from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, HippyError, TemporaryError
 from hippy.identity import load_keyfile
-from hippy.net.plan import LOCK_FILE, NetworkPlan
+from hippy.net.plan import LOCK_FILE, NetworkPlan, NodePlan
 from hippy.net.process import NodeProcess, State
 from hippy.transport.client import Call, Http, Peer, open_http
 from hippy.wire.node import DIRECTORY_BYTES_MAX, Directory
@@ -41,6 +42,8 @@ class NodeStatus:
     endpoint: str
     state: State
     pid: int | None
+    admin: str | None = None
+    """Where it says how it is."""
 
 
 class Supervisor:
@@ -85,7 +88,7 @@ class Supervisor:
     def status(self) -> list[NodeStatus]:
         """Return what is known of every node, validators first."""
         return [
-            NodeStatus(node.name, node.role, str(node.endpoint), process.state, process.pid)
+            NodeStatus(node.name, node.role, str(node.endpoint), process.state, process.pid, _admin(node))
             for node, process in ((process.node, process) for process in self._processes.values())
         ]
 
@@ -120,6 +123,10 @@ class Supervisor:
 
     def _process(self, name: str) -> NodeProcess:
         return self._processes[self.plan.node(name).name]
+
+
+def _admin(node: NodePlan) -> str | None:
+    return None if node.admin_port is None else str(Endpoint(node.host, node.admin_port))
 
 
 @asynccontextmanager

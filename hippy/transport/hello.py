@@ -25,8 +25,9 @@ HELLO_SECONDS = 5.0
 
 
 def check_endpoint(peer: Peer, *, local: bool) -> None:
-    """Raises ProtocolError for an endpoint that is not public, unless the network is local and it is loopback."""
-    allowed = peer.endpoint.is_public or (local and peer.endpoint.is_loopback)
+    """Raises ProtocolError for an endpoint that is not public, unless the network is ``local`` (or private) and it is
+    an address inside one."""
+    allowed = peer.endpoint.is_public or (local and peer.endpoint.is_inside)
     if not allowed:
         raise ProtocolError(f"{peer.endpoint} is no address a node may advertise here")
 

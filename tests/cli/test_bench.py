@@ -23,6 +23,7 @@ COMMANDS = {
     "codec": ["codec", "--ec", "2/4", "--ec", "3/5", "--shard", "100"],
     "segment": ["segment", "--ec", "2/4", "--piece", "1KiB"],
     "proofs": ["proofs"],
+    "rejects": ["rejects"],
 }
 
 

@@ -16,15 +16,24 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hippy.cli import doctor
+from hippy.cli import doctor_client
+from hippy.cli.checks import NODE_OPEN_FILES_MIN, Check, Status, check_engine, check_open_files, check_python
 from hippy.cli.commands import hippy
-from hippy.cli.doctor import Status, check_account, check_engine, check_open_files, check_python, check_validator
+from hippy.cli.doctor_client import (
+    check_account,
+    check_clock,
+    check_miners,
+    check_quota,
+    check_state,
+    check_validator,
+)
 from hippy.client.home import Credentials, find_home, network_credentials, save_credentials
 from hippy.clock import SystemClock
 from hippy.endpoint import Endpoint
 from hippy.erasure.engines import EngineChoice
+from hippy.erasure.geometry import LOCAL
 from hippy.erasure.zfec_engine import ZfecEngine
-from hippy.errors import UnreachableError
+from hippy.errors import TemporaryError, UnreachableError
 from hippy.identity import Identity
 from hippy.ids import NetworkId
 from hippy.transport.hello import HelloDesk
@@ -92,17 +101,20 @@ def test_without_an_account_it_says_so_and_nothing_has_failed() -> None:
     assert "hint: hippy login for an account, or hippy net up -d for a local network" in done.stdout
     document = json.loads(run("--json").stdout)
     assert document["ok"] is True
-    assert list(statuses(document)) == ["python", "engine", "open files", "account"]
+    assert list(statuses(document)) == ["python", "engine", "open files", "state", "account"]
 
 
-def test_with_a_network_that_runs_all_is_well() -> None:
+def test_with_a_network_that_runs_all_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = [check_quota(1, 10), check_miners(LOCAL)]
+    monkeypatch.setattr(doctor_client, "check_service", lambda: iter(service))
     with validator() as endpoint:
         credentials = account(endpoint)
         save_credentials(find_home().credentials, credentials)
         done = run("--json")
     document = json.loads(done.stdout)
     assert done.return_value == 0
-    assert statuses(document)["account"] == statuses(document)["validator"] == "ok"
+    names = ("state", "account", "validator", "clock", "quota", "miners")
+    assert [statuses(document)[name] for name in names] == ["ok"] * 6
     assert credentials.account_ss58 in done.stdout
 
 
@@ -166,7 +178,8 @@ def test_a_directory_that_cannot_be_entered_is_a_failure(home: Path) -> None:
 
 
 def test_a_local_validator_that_is_down_is_a_warning() -> None:
-    check = check_validator(account())
+    check, hello = check_validator(account())
+    assert hello is None
     assert check.status is Status.WARNING
     assert check.hint is not None
     assert "hippy net up -d" in check.hint
@@ -176,15 +189,15 @@ def test_a_validator_that_does_not_answer_is_a_failure(monkeypatch: pytest.Monke
     async def nobody(_: Credentials) -> None:
         raise UnreachableError("no answer")
 
-    monkeypatch.setattr(doctor, "_meet", nobody)
-    check = check_validator(account(local=False))
+    monkeypatch.setattr(doctor_client, "_meet", nobody)
+    check, _ = check_validator(account(local=False))
     assert (check.status, check.found) == (Status.FAILED, "no answer")
     assert check.hint
 
 
 def test_another_network_at_the_validators_address_is_a_failure() -> None:
     with validator(NetworkId(b"O" * 32)) as endpoint:
-        check = check_validator(account(endpoint))
+        check, _ = check_validator(account(endpoint))
     assert check.status is Status.FAILED
     assert "belongs to another network" in check.found
     assert check.hint
@@ -216,3 +229,46 @@ def test_the_slow_engine_comes_with_its_reason_and_a_remedy(system: str, words: 
 def test_few_open_files_are_a_warning(limit: int | None, status: Status) -> None:
     check = check_open_files(limit)
     assert (check.status, check.hint is None) == (status, status is Status.OK)
+
+
+def test_a_node_needs_more_open_files_than_a_client() -> None:
+    assert check_open_files(NODE_OPEN_FILES_MIN - 1).status is Status.OK
+    assert check_open_files(NODE_OPEN_FILES_MIN - 1, least=NODE_OPEN_FILES_MIN).status is Status.WARNING
+
+
+@pytest.mark.parametrize("skew", [60, 0, -60])
+def test_a_clock_within_a_minute_is_fine(skew: int) -> None:
+    assert check_clock(1_800_000_000, 1_800_000_000 + skew).status is Status.OK
+
+
+@pytest.mark.parametrize(("skew", "words"), [(61, "61 s ahead of"), (-100, "100 s behind")])
+def test_a_clock_further_off_comes_with_a_remedy(skew: int, words: str) -> None:
+    check = check_clock(1_800_000_000, 1_800_000_000 + skew)
+    assert check.status is Status.WARNING
+    assert words in check.found
+    assert "timedatectl set-ntp true" in (check.hint or "")
+
+
+@pytest.mark.parametrize(("used", "status"), [(89, Status.OK), (90, Status.WARNING), (101, Status.WARNING)])
+def test_a_quota_that_is_nearly_full_is_a_warning(used: int, status: Status) -> None:
+    check = check_quota(used, 100)
+    assert (check.status, check.hint is None) == (status, status is Status.OK)
+
+
+def test_an_account_without_any_quota_is_a_warning() -> None:
+    assert check_quota(0, 0).status is Status.WARNING
+
+
+def test_too_few_miners_are_told_with_what_would_do() -> None:
+    check: Check = check_miners(TemporaryError("4 are live, 10 are needed", hint="--ec 2/4"))
+    assert (check.status, check.found, check.hint) == (Status.WARNING, "4 are live, 10 are needed", "--ec 2/4")
+
+
+def test_a_state_directory_that_cannot_be_made_is_a_failure(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_state().status is Status.OK
+    assert not home.exists()  # looking changes nothing
+    home.write_text("a file where a directory is to be")
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).is_dir())  # root may do anything
+    check = check_state()
+    assert check.status is Status.FAILED
+    assert "HIPPY_HOME" in (check.hint or "")

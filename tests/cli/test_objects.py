@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from hippy.cli import objects
 from hippy.cli.commands import hippy
-from hippy.client.results import DeleteResult, Entry
+from hippy.client.results import DeleteResult, Entry, Failure
 from hippy.errors import NotFoundError
 
 Entries = list[Entry]
@@ -31,10 +31,12 @@ class StubClient:
     async def head(self, _uri: str) -> Entry:
         return Entry("a\x1b[31m\n", is_dir=False, size=1)
 
-    async def delete(self, uri: str, *, recursive: bool) -> DeleteResult:
-        if uri.endswith("missing"):
-            raise NotFoundError("there is nothing there")
-        return DeleteResult(1)
+    async def glob(self, _uri: str, *, directories: bool) -> None:
+        return None
+
+    async def delete_many(self, uris: Sequence[str], *, recursive: bool) -> DeleteResult:
+        missing = [Failure(uri, NotFoundError("there is nothing there")) for uri in uris if uri.endswith("missing")]
+        return DeleteResult(len(uris) - len(missing), tuple(missing))
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,9 @@ def test_names_are_exact_in_json() -> None:
 def test_what_cannot_be_deleted_keeps_none_of_the_others() -> None:
     done = run("rm", "hippy://b/x", "hippy://b/missing", "hippy://b/y")
     assert done.return_value == 1
-    assert done.stderr == "error: hippy://b/missing: there is nothing there\n2 deleted\n"
+    assert done.stderr == (
+        "error: hippy://b/missing: there is nothing there\nhint: hippy ls shows what there is\n2 deleted\n"
+    )
 
 
 def test_one_object_that_is_missing_is_not_found() -> None:

@@ -79,6 +79,7 @@ def test_one_reason_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
         "  and 35 more",
         "hint: wait",
         "error: pipe: gone",
+        "hint: hippy ls shows what there is",
     ]
 
 

@@ -37,6 +37,8 @@ async def test_settings_are_valid_toml_and_keys_are_private(tmp_path: Path) -> N
     plan = await create_plan(tmp_path / 'a "quoted" dir', miners=1, validators=1, clock=SystemClock())
     for node in plan.nodes:
         settings = tomllib.loads(plan.settings_file(node).read_text())
+        assert (settings["admin_host"], settings["admin_port"]) == (node.host, node.admin_port)
+        assert node.admin_port != node.port
         assert settings["network"] == f"local:{plan.directory}"
         assert stat.S_IMODE(plan.hotkey_file(node).stat().st_mode) == 0o600
 
