@@ -1,7 +1,7 @@
 """Where a node listens: a numeric address and a port, and which addresses a stranger may name.
 
 Endpoints come from the chain, so from strangers. They are numeric (no resolver is ever asked), public unless
-the network is local, and used only after a signed handshake (docs/PROTOCOL.md §1).
+the network is local or private, and used only after a signed handshake (docs/PROTOCOL.md §1).
 
 >>> Endpoint.parse("127.0.7.1:4000").url
 'http://127.0.7.1:4000'
@@ -10,12 +10,17 @@ the network is local, and used only after a signed handshake (docs/PROTOCOL.md �
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from hippy.errors import ProtocolError
 
 PORT_MAX = 65_535
 _NAT64 = IPv6Network("64:ff9b::/96")
+_INSIDE = (
+    *(IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16")),  # RFC 1918
+    IPv4Network("100.64.0.0/10"),  # RFC 6598, which overlay networks use too
+    IPv6Network("fc00::/7"),  # RFC 4193
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,6 +61,16 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return _address(self.host).is_loopback
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is an address for use inside somebody's own network, of several machines or of this one.
+
+        Link-local ones are not: they mean something on one link only, and 169.254.169.254 hands out the secrets of a
+        cloud's machines.
+        """
+        address = _address(self.host)
+        return address.is_loopback or any(address in network for network in _INSIDE)
 
     @property
     def is_public(self) -> bool:

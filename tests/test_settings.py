@@ -10,7 +10,15 @@ from pydantic import Field
 
 from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError
-from hippy.settings import FALLBACK_ENDPOINTS_MAX, SETTINGS_BYTES_MAX, NodeSettings, load_settings
+from hippy.settings import (
+    FALLBACK_ENDPOINTS_MAX,
+    SETTINGS_BYTES_MAX,
+    NodeSettings,
+    check_secret_file,
+    load_settings,
+    load_with_sources,
+    masked,
+)
 
 
 class DemoSettings(NodeSettings):
@@ -141,9 +149,17 @@ def test_dotenv_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (GOOD + "colour = 1\n", "colour: Extra inputs"),
+        (GOOD + "colour = 1\n", "colour: there is no such setting"),
         (GOOD.replace("4000", "65536"), "port: Input should be less"),
         (GOOD.replace("4000", '"many"'), "port: Input should be a valid integer"),
+        (GOOD.replace("4000", '"many"'), "write a whole number without quotes, as in port = 4000"),
+        (GOOD + 'prot = "x"\n', "prot: there is no such setting; write port"),
+        (GOOD + 'log_level = "loud"\n', "log_level: Input should be 'debug', 'info', 'warning' or 'error'"),
+        (
+            GOOD + 'admin_host = "0.0.0.0"\n',
+            'admin_host: only a loopback address will do: write admin_host = "127.0.0.1"',
+        ),
+        (GOOD + "admin_port = 0\n", "admin_port: Input should be greater"),
         (GOOD.replace('"data"', "[1]"), "data_dir: "),
         ("", "network: Field required"),
         ("port = -1\ncolour = 1\n", "colour: "),
@@ -169,6 +185,73 @@ def test_wrong_environment_is_a_config_error(
     monkeypatch.setenv(f"HIPPY_{name}", value)
     with pytest.raises(ConfigError, match=f"(?i){name}"):
         load(tmp_path, GOOD)
+
+
+def test_a_wrong_value_is_named_where_it_is_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPY_PORT", "many")
+    with pytest.raises(ConfigError, match=r"bad settings: --netuid: .*less than.*; HIPPY_PORT: .*valid integer"):
+        load(tmp_path, GOOD, netuid=70_000)
+
+
+def test_a_misspelled_variable_is_a_fault_and_that_of_another_role_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HIPPY_HOME", "HIPPY_NET", "HIPPY_DEBUG", "HIPPY_PROBE_HOST", "HIPPY_DISK_RESERVE_BYTES"):
+        monkeypatch.setenv(name, "x")
+    assert load(tmp_path, GOOD).port == 4000
+    monkeypatch.setenv("HIPPY_NETWRK", "hunter2")
+    with pytest.raises(ConfigError, match="HIPPY_NETWRK: no such setting") as caught:
+        load(tmp_path, GOOD)
+    assert caught.value.hint == "write HIPPY_NETWORK"
+    assert caught.value.exit_code == 11
+
+
+def test_every_value_has_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HIPPY_LOG_LEVEL", "debug")
+    (tmp_path / "node.toml").write_text(GOOD)
+    loaded = load_with_sources(DemoSettings, tmp_path / "node.toml", {"wallet_name": "hippy"})
+    assert set(loaded.sources) == set(DemoSettings.model_fields)
+    named = {field: loaded.sources[field] for field in ("port", "log_level", "wallet_name", "hotkey_file", "netuid")}
+    assert named == {
+        "port": "file",
+        "log_level": "HIPPY_LOG_LEVEL",
+        "wallet_name": "--wallet.name",
+        "hotkey_file": "default",  # the wallet took its place
+        "netuid": "default",
+    }
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o660, 0o644, 0o602])
+def test_a_secret_that_others_reach_is_a_fault(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "hotkey"
+    path.write_text("hunter2")
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"hotkey, which hotkey_file names, has mode {mode:04o}") as caught:
+        check_secret_file(path, "hotkey_file")
+    assert caught.value.hint == f"chmod 600 {path}"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640])
+def test_a_secret_that_the_node_alone_or_its_group_reads_is_fine(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "hotkey"
+    path.write_text("hunter2")
+    path.chmod(mode)
+    check_secret_file(path, "hotkey_file")
+    check_secret_file(tmp_path / "none", "hotkey_file")  # whoever reads it says that it is missing
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("wss://chain.example:443", "wss://chain.example:443"),
+        ("wss://chain.example/hunter2", "wss://chain.example/***"),
+        ("wss://me:hunter2@chain.example/?key=hunter2", "wss://chain.example/***"),
+        ("finney", "finney"),
+    ],
+)
+def test_a_providers_key_is_not_shown(url: str, shown: str) -> None:
+    assert masked(url) == shown
+    assert masked((url, 1)) == [shown, 1]
 
 
 def test_value_of_a_wrong_field_is_not_repeated(tmp_path: Path) -> None:
