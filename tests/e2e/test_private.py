@@ -25,6 +25,7 @@ class Machine:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._log = directory / "log.txt"
         directory.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HIPPY_")}
         self.environment = {**kept, "HIPPY_HOME": str(directory / "home")}
@@ -44,51 +45,44 @@ class Machine:
         return done.stdout
 
     @contextmanager
-    def serving(self, *arguments: object, says: str) -> Iterator[str]:
-        """Run a daemon while the context lasts; yields its output as soon as that has ``says``."""
-        path = self.directory / "log.txt"
-        with path.open("wb") as log:
+    def running(self, *arguments: object) -> Iterator[None]:
+        """Run a daemon while the context lasts; what it says is in ``said``."""
+        with self._log.open("wb") as log:
             command = [*HIPPY, *map(str, arguments)]
-            process = subprocess.Popen(command, cwd=self.directory, env=self.environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=self.directory, env=self.environment, stdout=log, stderr=log)
         try:
-            wait_until(
-                lambda: re.search(says, path.read_text()) is not None or process.poll() is not None,
-                seconds=60,
-                what=f"{says!r} of {arguments}",
-            )
-            assert process.poll() is None, path.read_text()
-            yield path.read_text()
+            yield
         finally:
-            process.terminate()
-            process.wait(timeout=20)
+            self._process.terminate()
+            self._process.wait(timeout=20)
+
+    def said(self, pattern: str) -> str:
+        """Return what the daemon says where ``pattern`` has its group, waiting for it."""
+        wait_until(
+            lambda: re.search(pattern, self._log.read_text()) is not None or self._process.poll() is not None,
+            seconds=60,
+            what=pattern,
+        )
+        found = re.search(pattern, self._log.read_text())
+        assert found is not None, self._log.read_text()
+        return found[1]
 
 
 def test_nodes_on_several_machines_store_and_return_data(tmp_path: Path) -> None:
     keeper = Machine(tmp_path / "keeper")
     keeper.run("chain", "create", "net", "--block-seconds", "1", "--tempo", "20")
-    with ExitStack() as running:
-        told = running.enter_context(
-            keeper.serving("chain", "serve", "net", "--host", "127.0.50.1", "--port", "0", says="network = ")
-        )
-        found = re.search(r'"(private:[^"]+)"', told)
-        assert found is not None
-        network = found[1]
-        addresses = {}
-        for role, count in (("validator", 1), ("miner", MINERS)):
-            for number in range(1, count + 1):
-                machine = Machine(tmp_path / f"{role}{number}")
-                hotkey = machine.run("chain", "hotkey", "hotkey").strip()
-                permit = ["--validator"] if role == "validator" else []
-                keeper.run("chain", "admit", "net", hotkey, *permit)
-                machine.directory.joinpath("settings.toml").write_text(_settings(role, number, network))
-                told = running.enter_context(
-                    machine.serving(role, "run", "--config", "settings.toml", says="listening on ")
-                )
-                listening = re.search(r"listening on (\S+)", told)
-                assert listening is not None
-                addresses[role] = listening[1]
+    with ExitStack() as stack:
+        stack.enter_context(keeper.running("chain", "serve", "net", "--host", "127.0.50.1", "--port", "0"))
+        network = keeper.said('"(private:[^"]+)"')
+        nodes = {}
+        for role, number in (("validator", 1), *(("miner", number) for number in range(1, MINERS + 1))):
+            nodes[role, number] = machine = Machine(tmp_path / f"{role}{number}")
+            hotkey = machine.run("chain", "hotkey", "hotkey").strip()
+            keeper.run("chain", "admit", "net", hotkey, *(["--validator"] if role == "validator" else []))
+            machine.directory.joinpath("settings.toml").write_text(_settings(role, number, network))
+            stack.enter_context(machine.running(role, "run", "--config", "settings.toml"))
         client = Machine(tmp_path / "client")
-        client.run("login", "--validator", addresses["validator"])
+        client.run("login", "--validator", nodes["validator", 1].said(r"listening on (\S+)"))
         data = os.urandom(300_000)
         client.directory.joinpath("file").write_bytes(data)
         wait_until(lambda: client_sees_miners(client), seconds=60, what="four live miners")
