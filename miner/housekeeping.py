@@ -29,6 +29,9 @@ from hippy.wire.pace import pace_of, scaled
 REMOVE_SECONDS: Final = 600.0
 """Between two looks for trash whose time has come, on a subnet."""
 
+STRAYS_SECONDS: Final = 10.0
+"""Between two looks for files of uploads that failed: they come when an index is full, and make a full disk fuller."""
+
 BALLAST_SECONDS: Final = 10.0
 """Between two looks at the free space: a disk that is written at 500 MB/s loses 5 GB in between, and the reserve with
 it; then the index meets the full disk first and the ballast goes at the next upload."""
@@ -65,6 +68,7 @@ async def keeping_house(
         LossReporter(store.losses, issuers, http, identity, chain.network, clock).run(),
         Inventory(store, issuers, http, identity, clock, chain.network, epoch_seconds).run(),
         repeat(remove, scaled(REMOVE_SECONDS, epoch_seconds), clock, "what nobody is owed was not removed"),
+        repeat(store.trash.remove_strays, STRAYS_SECONDS, clock, "what failed uploads left was not removed"),
         repeat(store.keep_ballast, BALLAST_SECONDS, clock, "the ballast was not looked after"),
         repeat(store.aside.trim, QUARANTINE_SECONDS, clock, "the quarantine was not looked after"),
         scrub.run(),

@@ -3,7 +3,7 @@
 What :meth:`PieceStore.add` returned a receipt for is on disk: file written and synced, renamed, its directory
 synced, then the index row, synced, then the receipt. kill -9 between any two steps leaves nothing
 acknowledged lost, and nothing unacknowledged visible: a piece exists when its index row does. A file whose
-row never came, because the node died or its database failed, is removed at the next start.
+row never came is removed: soon when its database failed, at the next start when the node died.
 
 A piece that a read finds lost or damaged is noted in :attr:`PieceStore.losses`, as are those without a file at start;
 once that is confirmed, what is left of it goes to the quarantine. Pieces that nobody is owed are removed by
@@ -145,8 +145,12 @@ class PieceStore:
         try:
             with await self._claims.share(root):
                 reached("miner.before_data")
-                await self._threads.run(lambda: self._files.write(root, data, hashes))
-                added = await self._index.add(obligation)
+                try:
+                    await self._threads.run(lambda: self._files.write(root, data, hashes))
+                    added = await self._index.add(obligation)
+                except BaseException:  # cancelled too: whatever the reason, the file may be there and its row not
+                    self.trash.note_stray(root)
+                    raise
         except NoSpaceError:
             await self._threads.run(self._ballast.give_up)
             raise

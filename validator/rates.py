@@ -147,9 +147,7 @@ def units_of(request: Change) -> float:
     """Return what a request costs: about the log that it leaves, in RECORD_BYTES, or the work if that is more."""
     match request:
         case AllocateRequest():
-            return sum(
-                1 + spec.n / PIECES_PER_UNIT for spec in request.segments
-            )  # each is closed one day, or committed
+            return sum(1 + spec.n / PIECES_PER_UNIT for spec in request.segments)
         case CommitRequest():
             return sum(1 + len(commit.holdings) / HOLDINGS_PER_UNIT for commit in request.segments)
         case WriteRequest():

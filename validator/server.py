@@ -82,6 +82,9 @@ log = logging.getLogger("hippy.validator")
 BODIES_BYTES_MAX: Final = 256 * 1024 * 1024
 """All request bodies in memory at once; parsed messages take a few times as much."""
 
+BUCKETS_BYTES: Final = 1024 * 1024
+"""What the buckets of an account are expected to take at most; people have a handful."""
+
 JSON: Final = "application/json"
 SWEEP_SECONDS: Final = 60.0
 SWEEPS_PER_GRACE: Final = 20
@@ -159,7 +162,7 @@ class Routes:
             Route("POST", "/v1/objects", _paced(self._write), body_bytes_max=OBJECTS_BYTES_MAX, signed=True),
             self._long("/v1/objects/read", ReadRequest, service.read_bytes, service.read, READ_BYTES_MAX, CONTENT_TYPE),
             self._long("/v1/objects/list", ListRequest, _listed_bytes, service.list),
-            self._post("/v1/buckets", BucketsRequest, service.buckets),
+            self._long("/v1/buckets", BucketsRequest, _buckets_bytes, service.buckets),
             self._post("/v1/buckets/write", BucketRequest, service.write_bucket),
             self._post("/v1/leases", LeaseRequest, service.leases),
             self._long("/v1/segments", SegmentsRequest, self._segments_bytes, self._segments),
@@ -242,6 +245,10 @@ class Routes:
 
 async def _listed_bytes(request: ListRequest, _: PublicKey) -> int:
     return request.limit * LISTED_ROW_BYTES
+
+
+async def _buckets_bytes(*_: object) -> int:
+    return BUCKETS_BYTES
 
 
 def _paced(handle: Handler) -> Handler:

@@ -37,12 +37,6 @@ async def check_ending(world: World) -> None:
     checker.kill(Loss.KILL)
 
 
-async def _start_again(miner: MinerNode) -> None:
-    """A file whose row was never written is removed at the next start (hippy.miner.store)."""
-    miner.kill(Loss.KILL)
-    await miner.start()
-
-
 async def _calm(world: World) -> None:
     world.triggers.clear()
     world.loop.network.weather = Weather(delay_seconds=0.001)
@@ -102,9 +96,6 @@ async def _check_accounts(world: World, checker: ClientNode) -> None:
         world.fail(f"the account is charged {account.used_bytes} bytes, its objects take {charged}")
     for miner in world.miners:
         wanted, (there, unfinished) = owed.get(miner.identity.public_key, set()), _kept(miner)
-        if miner.name in world.index_failed and there != wanted:
-            await _start_again(miner)
-            there, unfinished = _kept(miner)
         if there != wanted:
             world.fail(
                 f"{miner.name} keeps {len(there - wanted)} pieces that nobody needs "

@@ -73,7 +73,6 @@ async def _fill_disk(world: World) -> None:
 async def _fill_database(world: World) -> None:
     node = world.chance.choice([world.validator, *world.miners])
     node.database.fill(world.chance.choice((1, 3, None)))
-    world.index_failed.add(node.name)
     world.say(f"{node.name}'s index is full")
     await asyncio.sleep(world.chance.choice((1.0, 10.0)))
     node.database.free()

@@ -49,9 +49,6 @@ class World:
     returning: set[asyncio.Task[None]] = field(default_factory=set)
     """Nodes that were killed and come back."""
 
-    index_failed: set[str] = field(default_factory=set)
-    """Nodes whose index refused a write at some time."""
-
     written: int = 0
 
     @property

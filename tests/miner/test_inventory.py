@@ -51,10 +51,10 @@ async def asleep(world: World) -> None:
 
 
 async def pass_time(world: World, seconds: float) -> None:
-    """Let time pass in steps that are shorter than any wait, and what is done be done."""
-    for _ in range(int(seconds // 600)):
+    """Let time pass in steps of which all waits are multiples, so that nothing is under way while it does."""
+    for _ in range(int(seconds // 120)):
         await asleep(world)
-        await world.clock.advance(600)
+        await world.clock.advance(120)
         await asleep(world)
 
 

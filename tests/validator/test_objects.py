@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from hippy.errors import ProtocolError
-from hippy.ids import SegmentId
+from hippy.ids import MessageId, SegmentId
 from hippy.kv import Database, open_database
 from hippy.validator.leases import get_life
 from hippy.validator.log import scan_log, verify_chain
 from hippy.validator.objects import (
+    CONFLICT_BYTES_MAX,
     CONFLICTS_BYTES_MAX,
     NAMED_AT_ONCE,
     CheckedRow,
@@ -24,7 +25,7 @@ from hippy.validator.objects import (
     read_rows,
     write_rows,
 )
-from hippy.validator.tables import MANIFEST, USED, get_count
+from hippy.validator.tables import LIVE, MANIFEST, USED, StoredRow, get_count
 from hippy.wire.log import AccountRecord
 from hippy.wire.object import OBJECTS_BYTES_MAX, Drop, ObjectRow, ReadAnswer, ReadRequest, RowResult, WriteAnswer
 from hippy.wire.parts import encode_parts
@@ -304,3 +305,11 @@ def test_answers_of_portions_tell_the_current_rows_of_conflicts_up_to_one_limit(
     assert 5 < told < 20
     assert [result.current for result in results] == [current] * told + [None] * (20 - told)
     assert {result.status for result in results} == {"conflict"}
+
+
+async def test_a_long_row_that_is_there_is_not_told_to_those_that_lose_against_it(database: Database) -> None:
+    long, one = naming(CONFLICT_BYTES_MAX // 66).row, checked(row("a"))
+    there = StoredRow(MessageId(b"i" * 32), long).encode()
+    await database.transact(lambda txn: txn.put(LIVE + one.key, there))
+    (result,) = await write(database, one)
+    assert (result.status, result.current) == ("conflict", None)

@@ -124,8 +124,11 @@ async def test_repeated_write_gets_its_first_answer_though_the_row_is_replaced(b
     later = WriteRequest(request_id=b"l" * 16, account=ACCOUNT.public_key, rows=(successor,))
     await bench.service.write(later, [b"manifest"], ACCOUNT.public_key)
     assert await bench.service.write(request, MANIFESTS, ACCOUNT.public_key) == first
-    fresh = WriteAnswer.parse(await bench.service.write(write_request(1), MANIFESTS, ACCOUNT.public_key))
+    losing = write_request(1)
+    fresh = WriteAnswer.parse(await bench.service.write(losing, MANIFESTS, ACCOUNT.public_key))
     assert fresh.results[0].current == successor
+    again = WriteAnswer.parse(await bench.service.write(losing, MANIFESTS, ACCOUNT.public_key))
+    assert (again.results[0].status, again.results[0].current) == ("conflict", None)  # too long to be kept for a day
     with pytest.raises(ConflictError):
         await bench.service.write(later.model_copy(update={"request_id": bytes(16)}), [b"manifest"], ACCOUNT.public_key)
 
