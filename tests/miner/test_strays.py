@@ -103,8 +103,10 @@ async def test_a_row_on_its_way_when_its_writer_was_cancelled_keeps_its_file(wor
         upload.cancel()
         with pytest.raises(asyncio.CancelledError):
             await upload
+        noting[0].in_line.clear()
         removing = asyncio.create_task(store.trash.remove_strays())
-        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await noting[0].in_line.wait()  # behind that row
         gate.set()
         await asyncio.gather(blocking, removing)
         assert await store.read(ROOT, SMALL) == DATA
