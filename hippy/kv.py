@@ -9,8 +9,9 @@ Invariants: keys and values are bytes; keys sort bytewise; a failed transaction 
 
 After a refused write the writer thread opens the database again by itself (hippy.rocks says why, and what becomes of
 the refused batch): at once, and then ahead of a later transaction, but not more often than every
-:data:`REOPEN_SECONDS`. Until then all is read as it was acknowledged, transactions that write are refused with the
-same error, and those that write nothing are answered.
+:data:`REOPEN_SECONDS`; without one, every :data:`UNASKED_SECONDS`, since readers may be waiting. Until then all is read
+as it was acknowledged, transactions that write are refused with the same error, and those that write nothing are
+answered; where closing succeeded and opening did not, there is nothing to read either.
 
 Example::
 
@@ -46,6 +47,9 @@ QUEUE_MAX: Final = 4096
 
 REOPEN_SECONDS: Final = 1.0
 """After a refused write the database is opened again at most this often: readers wait meanwhile, up to a second."""
+
+UNASKED_SECONDS: Final = 5.0
+"""It is tried so often while nobody writes."""
 
 
 class Reader(Protocol):
@@ -132,11 +136,23 @@ class RocksDatabase:
         self._rocks.close()
 
     def _write_loop(self) -> None:
-        while (first := self._jobs.get()) is not None:
+        while (first := self._next()) is not None:
             group, closing = self._gather(first)
             self._write_group(group)
             if closing:
                 return
+
+    def _next(self) -> _Job | None:
+        """Return the next job, None for the end; recover meanwhile if there is something to recover from."""
+        while (refused := self._refused) is not None:
+            try:
+                return self._jobs.get(timeout=UNASKED_SECONDS)
+            except queue.Empty:
+                try:
+                    self._recovered(refused)
+                except Exception:  # the top of the thread, as in _write_group
+                    log.exception("recovering from a refused write failed")
+        return self._jobs.get()
 
     def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
         group = [first]

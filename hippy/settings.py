@@ -94,8 +94,9 @@ class NodeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
 
     network: str
-    """``local:DIR`` joins the local network in DIR; ``finney`` and ``test`` are Bittensor's networks; ``ws://HOST:PORT``
-    and ``wss://HOST:PORT`` name a chain by its endpoint."""
+    """``local:DIR`` joins the local network in DIR, ``private:HOST:PORT/SS58`` a private one (hippy.chain.served);
+    ``finney`` and ``test`` are Bittensor's networks; ``ws://HOST:PORT`` and ``wss://HOST:PORT`` name a chain by its
+    endpoint."""
 
     netuid: Annotated[int, Field(ge=0, le=65_535)] = 1
     """The subnet's number."""

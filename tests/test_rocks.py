@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -175,6 +175,36 @@ async def test_undoing_that_fails_lets_nobody_read_and_is_done_the_next_time(
                 await rows(database)
         await fill(database, [b"later"])
         assert await rows(database) == stored([b"kept", b"later"])
+
+
+async def can_be_read(database: Database) -> bool:
+    with suppress(TemporaryError):
+        await rows(database)
+        return True
+    return False
+
+
+async def test_database_that_could_not_be_opened_comes_back_though_nobody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hippy.kv.REOPEN_SECONDS", 0.0)
+    monkeypatch.setattr("hippy.kv.UNASKED_SECONDS", 0.02)
+
+    def failing(*_: object) -> Rdict:
+        raise ConfigError("cannot open the database")
+
+    async with open_database(tmp_path / "db") as database:
+        await fill(database, [b"kept"])
+        with monkeypatch.context() as patch:
+            patch.setattr(rocks, "_open", failing)
+            await refuse_one_write(database, monkeypatch)
+            async with asyncio.timeout(10):
+                while await can_be_read(database):
+                    pass
+        async with asyncio.timeout(10):
+            while not await can_be_read(database):
+                pass
+        assert await rows(database) == stored([b"kept"])
 
 
 async def test_database_is_not_opened_again_more_often_than_the_time_says(

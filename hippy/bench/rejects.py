@@ -26,7 +26,7 @@ from hippy.bench.measure import Case, Measurement, Pace, RoundTeller, Timer, mea
 from hippy.bench.report import Group, Ratio
 from hippy.endpoint import Endpoint
 from hippy.hashing import dk
-from hippy.identity import SIGNATURE_BYTES, Identity
+from hippy.identity import Identity
 from hippy.transport.limits import Rate, ServerLimits
 from hippy.transport.server import Guard, Route, build_app, read_body, serving
 from hippy.wire.btauth import SIGNATURE_HEADER, NonceWindow, SignedRequest, sign_request
@@ -83,8 +83,11 @@ def _ratios(measured: dict[str, Measurement]) -> Iterator[Ratio]:
 
 def _cases(servers: _Servers, server: Identity, client: Identity, connections: ExitStack) -> Iterator[Case]:
     asked = SignedRequest("POST", "/v1/x", BODY)
-    signed = sign_request(client, asked, receiver=server.public_key, now_ns=OLD_SECONDS * 10**9)
-    forged = {**signed, SIGNATURE_HEADER: "0x" + bytes(SIGNATURE_BYTES - 1).hex() + "01"}
+    other = SignedRequest("POST", "/v1/x", BODY[::-1])  # what is no signature at all would be refused for nothing
+    signed, signed_other = (
+        sign_request(client, each, receiver=server.public_key, now_ns=OLD_SECONDS * 10**9) for each in (asked, other)
+    )
+    forged = {**signed, SIGNATURE_HEADER: signed_other[SIGNATURE_HEADER]}
     reasons = (
         (PLAIN, servers.plain, _request("GET", "/v1/none", {}), 404),
         ("unknown path", servers.ours, _request("GET", "/v1/none", {}), 404),

@@ -42,7 +42,8 @@ TIP_SECONDS: Final = 3.0
 """A quarter of mainnet's blocks; one round of drand."""
 
 PATIENCE_SECONDS: Final = 5.0
-"""How long somebody who has an old answer waits for a new one; a chain that hangs must not make the storage hang."""
+"""How long after a question began those who have an old answer wait for the new one; a chain that hangs must not make
+the storage hang."""
 
 RETRY_SECONDS: Final = 12.0
 """Between two attempts to read while the chain is away."""
@@ -75,6 +76,7 @@ class CachedChain:
         self._is_fresh = False
         self._read_time = float("-inf")
         self._retry_time = float("-inf")
+        self._asked_time = float("-inf")
         self._reading: asyncio.Task[HippyError | None] | None = None
         self._forgotten = 0
         self._rounds: OrderedDict[int, bytes] = OrderedDict()
@@ -125,17 +127,21 @@ class CachedChain:
         """Read when what we have is old; return why that failed.
 
         All who ask share one read, which goes on when one of them is cancelled. Who has an old answer waits only
-        so long.
+        so long, and who comes later not anew.
         """
         is_old = not self._is_fresh or self._age() >= FRESH_SECONDS
         if not is_old or self._clock.now() < self._retry_time:
             return None
         if self._reading is None:
+            self._asked_time = self._clock.now()
             self._reading = asyncio.create_task(self._read())
         reading = self._reading
         if self._metagraph is None or self._age() >= STALE_SECONDS:
             return await asyncio.shield(reading)
-        patience = asyncio.create_task(self._clock.sleep(PATIENCE_SECONDS))
+        patience_seconds = self._asked_time + PATIENCE_SECONDS - self._clock.now()
+        if patience_seconds <= 0:
+            return None
+        patience = asyncio.create_task(self._clock.sleep(patience_seconds))
         try:
             await asyncio.wait({reading, patience}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -1,8 +1,8 @@
 """The admin port: whether a node lives and is ready, its metrics, and what its operator may change.
 
-It listens on a loopback address and refuses any other. Other users of the machine reach it too, so everything but the
-two health routes asks for the token in ``data_dir/admin.token``, which the node makes at its first start and whose mode
-keeps it the node's user's::
+It listens on a loopback address and refuses any other. Other users of the machine and their browsers reach it too
+(hippy.transport.admin_access), so everything but the two health routes asks for the token in ``data_dir/admin.token``,
+which the node makes at its first start and whose mode keeps it the node's user's::
 
     GET /livez      200 as long as the event loop turns; no token
     GET /readyz     200 when the node can serve, else 503 with the reasons; no token
@@ -26,7 +26,6 @@ Example::
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,8 +38,9 @@ from aiohttp import web
 
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
-from hippy.errors import AuthError, ConfigError, NotFoundError, TemporaryError
-from hippy.transport.admin_token import TOKEN_FILE, admin_token
+from hippy.errors import ConfigError, NotFoundError, TemporaryError
+from hippy.transport.admin_access import check_source, check_token
+from hippy.transport.admin_token import admin_token
 from hippy.transport.connections import Traffic
 from hippy.transport.counting import METRICS as HTTP_METRICS
 from hippy.transport.counting import RequestCounter, connection_samples
@@ -205,19 +205,21 @@ async def admin_serving(place: AdminPlace, clock: Clock) -> AsyncIterator[AdminD
 
 
 def _routes(desk: AdminDesk, token: str) -> list[Route]:
-    async def livez(_: web.Request) -> web.StreamResponse:
+    async def livez(request: web.Request) -> web.StreamResponse:
+        check_source(request)
         return json_response({"alive": True, "lag_seconds": round(desk.lag.seconds, 6)})
 
-    async def readyz(_: web.Request) -> web.StreamResponse:
+    async def readyz(request: web.Request) -> web.StreamResponse:
+        check_source(request)
         reasons = await desk.reasons()
         return json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def metrics(request: web.Request) -> web.StreamResponse:
-        _check_token(request, token)
+        check_token(request, token)
         return web.Response(body=await desk.page(), headers={"Content-Type": CONTENT_TYPE})
 
     async def other(request: web.Request) -> web.StreamResponse:
-        _check_token(request, token)
+        check_token(request, token)
         return await desk.route(request.method, request.path).handler(request)
 
     return [
@@ -231,13 +233,3 @@ def _routes(desk: AdminDesk, token: str) -> list[Route]:
 def json_response(value: Mapping[str, object], *, status: int = 200) -> web.Response:
     """Return a value as JSON."""
     return web.Response(status=status, body=json.dumps(value).encode(), content_type="application/json")
-
-
-def _check_token(request: web.Request, token: str) -> None:
-    """Raises AuthError unless the request carries the token; how long that takes does not depend on what it has."""
-    told = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-    if not hmac.compare_digest(told, f"Bearer {token}".encode()):
-        raise AuthError(
-            "the admin port asks for its token",
-            hint=f"send Authorization: Bearer, with what {TOKEN_FILE} in the node's data_dir holds",
-        )

@@ -45,8 +45,8 @@ def read_token(data_dir: Path) -> str:
     """
     path = data_dir / TOKEN_FILE
     try:
-        mode = path.stat().st_mode
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # of what is read, whatever the name means by now
             text = file.read(FILE_BYTES_MAX).decode("ascii", "replace").strip()
     except FileNotFoundError:
         raise ConfigError(

@@ -2,8 +2,9 @@
 
 Every connection is a hippy.transport.connection.Connection before aiohttp, which knows no cap and hardly a deadline.
 One timer looks at all of them. Caps: ``connections_max`` in all, fewer of one address. Where all places are taken, an
-address with fewer connections gets that of one that has most, if one of those is not busy. What is refused is closed at
-once and told to nobody's log but the counters of :class:`Traffic`.
+address with fewer connections gets that of one that has most, if one of those is not busy; where none has more, that of
+one that has as many and has done nothing for ``idle_seconds``, so that places are not held by many addresses with one
+silent connection each. What is refused is closed at once and told to nobody's log but the counters of :class:`Traffic`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ class Connections:
         self.head_seconds = allowed.head_seconds + allowed.look_seconds
         self.linger_seconds = allowed.linger_seconds + allowed.look_seconds
         self.answered_seconds = limits.KEEPALIVE_SECONDS + KEEPALIVE_MARGIN_SECONDS + allowed.look_seconds
+        self._given_seconds: Final = {
+            State.WAITING: self.silent_seconds,
+            State.HEAD: self.head_seconds,
+            State.ANSWERED: self.answered_seconds,
+            State.REFUSED: self.linger_seconds,
+        }
 
     def __len__(self) -> int:
         return len(self._open)
@@ -148,20 +155,29 @@ class Connections:
         return self.allowed.connections_per_address_max
 
     def _has_room_for(self, address: str) -> bool:
-        """Return whether there is a place, if need be that of an address which has most and one not busy."""
+        """Return whether there is a place, if need be that of a connection which has to give way."""
         if len(self._open) < self._connections_max:
             return True
+        mine = self._by_address[address]
         greatest, most = max(self._by_address.items(), key=lambda item: item[1])
-        if most <= self._by_address[address] + 1:
-            return False
-        idle = (each for each in self._open if each.address == greatest and each.state is not State.BUSY)
-        displaced = next(idle, None)
+        if most > mine + 1:
+            giving_way = (each for each in self._open if each.address == greatest and each.state is not State.BUSY)
+        else:
+            giving_way = (each for each in self._open if self._by_address[each.address] >= mine and self._is_idle(each))
+        displaced = next(giving_way, None)
         if displaced is None:
             return False
         self._traffic.displaced += 1
         self._vacate(displaced)
         displaced.abort()
         return True
+
+    def _is_idle(self, connection: Connection) -> bool:
+        """Return whether a connection has done nothing for ``idle_seconds``, give or take a look."""
+        given_seconds = self._given_seconds.get(connection.state)
+        return (
+            given_seconds is not None and connection.deadline - given_seconds <= self.clock - self.allowed.idle_seconds
+        )
 
     def _look(self) -> None:
         """Close whoever is past a deadline."""

@@ -88,6 +88,9 @@ class ServerLimits:
     linger_seconds: float = 1.0
     """How long the rest of a refused body is taken and thrown away, up to LINGER_BYTES_MAX."""
 
+    idle_seconds: float = 2.0
+    """A connection that is not being answered for so long gives way to another address when no place is free."""
+
     look_seconds: float = 1.0
     """Between two looks at who is past a deadline: so much later they may end."""
 
@@ -100,8 +103,8 @@ class ServerLimits:
 
     failures: Rate = Rate(per_second=5, burst=100)
     """Answers that say the peer's fault (400, 401, 404 for a path that is none, 405, 408, 413, 422 to what it sent) and
-    connections that never made a request. Each may have cost a signature, 40 µs. The burst is an honest client with a
-    wrong clock that puts many pieces."""
+    connections that never made a request. Each may have cost a signature, some 200 µs. The burst is an honest client
+    with a wrong clock that puts many pieces."""
 
     loopback_has_budgets: bool = False
 

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from aiohttp import hdrs, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hippy.clock import Clock
@@ -164,6 +164,8 @@ async def read_body(request: web.Request, limit: int, *, arrived: Callable[[int]
     announced = request.content_length
     if announced is not None and announced > limit:
         raise TooLargeError(f"the body has {announced} bytes, the limit is {limit}")
+    if request.content.is_eof() and request.content.exception() is None:  # it came with its head: no deadline is needed
+        return _here(request.content, limit, arrived)
     parts, size = [], 0
     began = asyncio.get_running_loop().time()
     try:
@@ -180,6 +182,16 @@ async def read_body(request: web.Request, limit: int, *, arrived: Callable[[int]
     except (web.RequestPayloadError, HttpProcessingError):
         raise ProtocolError("the body is not framed as HTTP has it") from None
     return b"".join(parts)
+
+
+def _here(content: StreamReader, limit: int, arrived: Callable[[int], None]) -> bytes:
+    """Return a body that has arrived, as read_body does."""
+    size = content.total_bytes
+    if size > limit:
+        raise TooLargeError(f"the body is longer than {limit} bytes")
+    if size:
+        arrived(size)
+    return content.read_nowait()
 
 
 def _by_head(route: Route) -> Handler:

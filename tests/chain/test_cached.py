@@ -281,6 +281,21 @@ async def test_a_chain_that_hangs_does_not_make_those_hang_who_have_an_answer(
     assert chain.asked["metagraph"] == 1  # the second is still under way
 
 
+async def test_whoever_asks_while_a_chain_hangs_for_long_does_not_wait_at_all(
+    cached: CachedChain, chain: CountingChain, clock: VirtualClock
+) -> None:
+    await cached.metagraph()
+    await clock.advance(EPOCH_SECONDS)
+    chain.takes_seconds = 600.0
+    first = asyncio.create_task(cached.metagraph())
+    await clock.advance(PATIENCE_SECONDS)
+    assert (await first).block == 0
+    asked = clock.now()
+    async with asyncio.timeout(5):
+        assert (await cached.metagraph()).block == 0
+    assert clock.now() == asked
+
+
 async def test_an_epoch_that_begins_during_a_read_makes_its_answer_old(
     cached: CachedChain, chain: CountingChain, clock: VirtualClock
 ) -> None:

@@ -76,9 +76,7 @@ def test_address_of_no_machine_is_published_nowhere(host: str, local: bool) -> N
         check_publishable(host, local=local)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fd00::1"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fd00::1"])
 def test_private_address_is_published_on_local_networks_only(host: str) -> None:
     check_publishable(host, local=True)
     with pytest.raises(ConfigError, match="not a public address") as caught:

@@ -33,7 +33,7 @@ def test_the_keepers_files_are_its_users_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--host", "0.0.0.0"), "--publish-host"),  # noqa: S104 - refused
+        (("--host", "0.0.0.0"), "--publish-host"),
         (("--host", "::"), "--publish-host"),
         (("--host", "keeper.example"), "numeric address"),
         (("--host", "127.0.0.1", "--publish-host", "keeper.example"), "numeric address"),

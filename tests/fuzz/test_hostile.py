@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hippy.errors import ProtocolError
 from hippy.identity import Identity
-from hippy.ids import ZERO_ID, PublicKey
+from hippy.ids import ZERO_ID
 from hippy.proofs.tree import root_of
 from hippy.transport.client import Call
-from hippy.wire.btauth import SIGNATURE_HEADER, SignedRequest, sign_request
 from hippy.wire.canonical import MESSAGE_BYTES_MAX
-from hippy.wire.object import BucketsRequest
 from hippy.wire.segment import ALLOCATE_BYTES_MAX
 from hippy.wire.ticket import Receipt, TicketProof
+from tests.fuzz.hostile import DATA, GOOD, post, signed, untouched
 from tests.miner.world import (
     LARGE,
     MINER,
@@ -29,26 +26,10 @@ from tests.miner.world import (
     identity,
     make_world,
     piece,
-    piece_files,
     ticket,
 )
 from tests.transport.streams import line
 from tests.validator import network as validators
-
-DATA = piece("hostile", SMALL)
-HONEST = piece("honest", SMALL)
-
-
-@asynccontextmanager
-async def untouched(folder: Path) -> AsyncIterator[Miner]:
-    """A miner that, when the block is over, has stored an honest client's piece and nothing else."""
-    async with make_world(folder) as world, world.serving() as miner:
-        await miner.stored(HONEST)
-        yield miner
-        assert (await miner.get(root_of(HONEST))).body == HONEST
-        assert miner.store.space()[1] == len(HONEST)
-        assert {name.split(".")[0] for name in piece_files(world.data_dir)} == {root_of(HONEST).hex()}
-
 
 Change = Callable[[Miner], TicketProof]
 
@@ -168,9 +149,6 @@ async def posted(client: validators.Client, path: str, body: bytes) -> tuple[int
     return answer.status, error.code
 
 
-GOOD = BucketsRequest(account=PublicKey(validators.ACCOUNT.public_key)).encode()
-
-
 async def _check_json(client: validators.Client, *bodies: bytes) -> None:
     await client.send("/v1/buckets", GOOD)
     for body in bodies:
@@ -202,15 +180,15 @@ async def test_dense_and_huge_json_is_refused(validator: validators.Client) -> N
 
 async def test_the_all_zero_key_is_nobody(validator: validators.Client) -> None:
     await _check_json(validator, GOOD.replace(validators.ACCOUNT.public_key.hex().encode(), ZERO_ID.hex().encode()))
-    sent = _signed("/v1/buckets", GOOD)
+    sent = signed("/v1/buckets", GOOD)
     sent[next(key for key in sent if key.endswith("Hotkey"))] = "5C4hrfjw9DjXZTzV3MwzrrAr9P1MJhSrvWGWqi1eSuyUpnhM"
     async with line(validator.validator.endpoint) as stranger:
-        stranger.say(_post("/v1/buckets", GOOD, sent))
+        stranger.say(post("/v1/buckets", GOOD, sent))
         assert await stranger.code() == (401, "auth")
 
 
 async def test_a_request_that_is_sent_again_is_401(validator: validators.Client) -> None:
-    sent = _post("/v1/buckets", GOOD, _signed("/v1/buckets", GOOD))
+    sent = post("/v1/buckets", GOOD, signed("/v1/buckets", GOOD))
     async with line(validator.validator.endpoint) as replayer:
         replayer.say(sent)
         assert (await replayer.hear())[0] == 200
@@ -224,95 +202,15 @@ async def test_a_request_that_is_sent_again_is_401(validator: validators.Client)
 async def test_a_signature_over_another_request_is_401(validator: validators.Client) -> None:
     for target, body in (("/v1/objects/list", GOOD), ("/v1/buckets?x=1", GOOD), ("/v1/buckets", GOOD + b" ")):
         async with line(validator.validator.endpoint) as stranger:
-            stranger.say(_post(target, body, _signed("/v1/buckets", GOOD)))
+            stranger.say(post(target, body, signed("/v1/buckets", GOOD)))
             assert await stranger.code() == (401, "auth")
 
 
 async def test_a_stranger_changes_nothing_of_an_account(validator: validators.Client) -> None:
     stranger = Identity.from_seed(b"x" * 32)
     async with line(validator.validator.endpoint) as other:
-        other.say(_post("/v1/buckets", GOOD, _signed("/v1/buckets", GOOD, signer=stranger)))
+        other.say(post("/v1/buckets", GOOD, signed("/v1/buckets", GOOD, signer=stranger)))
         assert await other.code() == (401, "auth")
-
-
-def _signed(target: str, body: bytes, *, signer: Identity = validators.ACCOUNT) -> dict[str, str]:
-    now_ns = int(validators.CLOCK.now() * 1e9)
-    request = SignedRequest("POST", target, body)
-    return sign_request(signer, request, receiver=validators.VALIDATOR.public_key, now_ns=now_ns)
-
-
-def _post(target: str, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = [f"POST {target} HTTP/1.1", "Host: x", *(f"{key}: {headers[key]}" for key in headers)]
-    return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
-
-
-class Counted:
-    """Counts calls of something and passes them on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, holder: Any, name: str) -> None:
-        self.calls = 0
-        original = getattr(holder, name)
-
-        def counted(*args: Any, **named: Any) -> Any:
-            self.calls += 1
-            return original(*args, **named)
-
-        monkeypatch.setattr(holder, name, counted)
-
-
-async def test_what_a_head_shows_to_be_refused_costs_a_miner_no_signature_store_or_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hippy.miner import files, service
-    from hippy.miner import store as stores
-    from hippy.wire import btauth
-
-    async with untouched(tmp_path) as miner:
-        proof = miner.proof(DATA)
-        with monkeypatch.context() as patch:
-            guards = [
-                Counted(patch, btauth, "verify"),
-                Counted(patch, service.MinerService, "admit"),
-                *(Counted(patch, stores.PieceStore, name) for name in ("length", "read", "read_range", "add")),
-                *(Counted(patch, files.PieceFiles, name) for name in ("path",)),
-            ]
-            for extra in (
-                {SIGNATURE_HEADER: "", "Content-Length": str(len(DATA))},  # unsigned
-                {"Content-Length": str(2**23)},  # too large
-                {"Content-Length": str(2**23), "Expect": "100-continue"},
-                {"X-Hippy-Ticket": "x" * 8_000, "Content-Length": str(len(DATA))},
-            ):
-                answer = await miner.raw_put(proof, extra)
-                assert answer.split(b" ")[1] in (b"401", b"413"), extra
-            for method, target in (("PUT", "/v1/none"), ("DELETE", "/v1/pieces/x")):
-                assert (await miner.http.request(miner.peer, Call(method, target))).status in (404, 405)
-        assert [guard.calls for guard in guards] == [0] * len(guards)
-
-
-async def test_what_a_head_shows_to_be_refused_costs_a_validator_no_signature_and_no_database(
-    validator: validators.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hippy.validator.service import Service
-    from hippy.wire import btauth
-
-    signed = _signed("/v1/allocate", b"")
-    with monkeypatch.context() as patch:
-        guards = [
-            Counted(patch, btauth, "verify"),
-            *(Counted(patch, Service, name) for name in ("allocate", "commit", "admit", "write", "account")),
-        ]
-        for path, headers, status in (
-            ("/v1/allocate", {"Content-Length": "1000"}, 401),
-            ("/v1/allocate", {"Content-Length": "1000", "Expect": "100-continue"}, 401),
-            ("/v1/allocate", {**signed, "Content-Length": str(ALLOCATE_BYTES_MAX + 1)}, 413),
-            ("/v1/objects", {**signed, "Content-Length": str(2**26), "Expect": "100-continue"}, 413),
-            ("/v1/none", {**signed, "Content-Length": "1000"}, 404),
-        ):
-            async with line(validator.validator.endpoint) as stranger:
-                lines = [f"POST {path} HTTP/1.1", "Host: x", *(f"{key}: {headers[key]}" for key in headers), "", ""]
-                stranger.say("\r\n".join(lines).encode())
-                assert (await stranger.hear())[0] == status
-        assert [guard.calls for guard in guards] == [0] * len(guards)
 
 
 async def test_receipts_are_given_for_what_is_stored_only(tmp_path: Path) -> None:

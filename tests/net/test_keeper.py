@@ -1,4 +1,4 @@
-"""A keeper before strangers, restarts and wrong clocks; that it is a chain, tests/chain/test_served_contract.py shows."""
+"""A keeper before strangers, restarts and wrong clocks. A chain it is too: tests/chain/test_served_contract.py."""
 
 from __future__ import annotations
 

@@ -119,6 +119,42 @@ async def test_without_the_token_there_is_only_health(tmp_path: Path, token: str
             assert token_of(tmp_path) not in text
 
 
+async def ask_as(url: str, path: str, **headers: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(url + path, headers=headers) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Host": "evil.example:4101"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "192.168.1.10:4101"},
+        {"Host": "[2001:db8::1]:4101"},
+        {"Host": "localhost.evil.example"},
+        {"Host": ""},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_a_page_from_elsewhere_learns_nothing_through_a_browser_here(
+    tmp_path: Path, told: dict[str, str], path: str
+) -> None:
+    async with opened(tmp_path) as (desk, url):
+        desk.attach(Attached())
+        desk.announce()
+        token = {"Authorization": f"Bearer {token_of(tmp_path)}"}
+        assert await ask_as(url, path, **token) == 200
+        assert await ask_as(url, path, **token, **told) == 401
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:4101", "127.0.0.1:9", "127.9.9.9", "[::1]:4101", "[::1]"])
+async def test_whatever_this_machine_is_called_here_will_do(tmp_path: Path, host: str) -> None:
+    async with opened(tmp_path) as (_, url):
+        assert await ask_as(url, "/livez", Host=host) == 200
+
+
 async def test_a_role_adds_routes_behind_the_token(tmp_path: Path) -> None:
     async def echo(request: web.Request) -> web.StreamResponse:
         return json_response({"got": (await read_body(request, 10)).decode()})

@@ -285,9 +285,27 @@ class TestCaps:
             assert await third.ended() == b""  # both have two now
         assert (traffic.displaced, traffic.refused) == (2, 1)
 
+    async def test_addresses_with_a_silent_connection_each_keep_nobody_out(self) -> None:
+        allowed, traffic = replace(PATIENT, connections_max=4, idle_seconds=0.1), Traffic()
+        async with server(allowed, traffic=traffic) as endpoint, AsyncExitStack() as stack:
+            strangers = [(await opened(stack, endpoint, 1, f"127.0.9.{number}"))[0] for number in range(1, 5)]
+            async with line(endpoint, source="127.0.0.2") as early:
+                assert await early.ended() == b""  # all were heard of a moment ago
+            await asyncio.sleep(0.3)
+            served = await stack.enter_async_context(line(endpoint, source="127.0.0.2"))
+            served.say(get())
+            assert (await served.hear())[0] == 200
+            assert await strangers[0].ended() == b""
+            second = await stack.enter_async_context(line(endpoint, source="127.0.0.2"))
+            second.say(get())
+            assert (await second.hear())[0] == 200
+            third = await stack.enter_async_context(line(endpoint, source="127.0.0.2"))
+            assert await third.ended() == b""  # it has more than anybody
+        assert (traffic.displaced, traffic.refused) == (2, 2)
+
     async def test_whoever_is_being_answered_is_not_displaced(self) -> None:
         handlers = Handlers()
-        allowed = replace(PATIENT, connections_max=2, connections_per_address_max=2)
+        allowed = replace(PATIENT, connections_max=2, connections_per_address_max=2, idle_seconds=0.0)
         async with server(allowed, handlers) as endpoint, AsyncExitStack() as stack:
             lines = await opened(stack, endpoint, 2, "127.0.0.1")
             for each in lines:

@@ -86,6 +86,7 @@ ROWS = {
         f"thrown away for {seconds(ALLOWED.linger_seconds)} and up to {size(limits.LINGER_BYTES_MAX)}, "
         "then the connection is closed"
     ),
+    "connection that does nothing while no place is free": f"gives way after {seconds(ALLOWED.idle_seconds)}",
     "connections to a server / of one address": (
         f"{ALLOWED.connections_max:,}, and half of its file descriptors / {ALLOWED.connections_per_address_max}; "
         "loopback half of all"
