@@ -12,8 +12,10 @@ from hippy.proofs.request import ENTRIES_MAX, AuditRequest, encode_request
 from hippy.proofs.transcript import TRANSCRIPT_BYTES_MAX, TRANSCRIPT_ENTRIES_MAX
 from hippy.transport import limits
 from hippy.transport.limits import Rate, ServerLimits
+from hippy.validator import rates
 from hippy.validator.auditing.asking import ANSWER_BYTES_MAX
 from hippy.validator.auditing.routes import EVIDENCE_PAGE_BYTES_MAX
+from hippy.validator.server import OUTBOX_BYTES_MAX
 from hippy.wire import node, release, score, segment
 from hippy.wire import object as objects
 from hippy.wire.audit import REPORTED_ROOTS_MAX
@@ -50,6 +52,8 @@ def audit_bytes() -> int:
 
 BODY_RATE = f"{seconds(limits.BASE_DEADLINE_SECONDS)} + 1 s per {size(limits.SLOWEST_BYTES_PER_SECOND)}"
 
+STRANGERS_SHARES = {(8, 2): "as one account; each of them an eighth of it, and half at once"}
+
 ROWS = {
     "request body where nothing else is said": size(MESSAGE_BYTES_MAX),
     "allocate body / answer": f"{size(segment.ALLOCATE_BYTES_MAX)} / {size(segment.TICKETS_BYTES_MAX)}",
@@ -75,6 +79,15 @@ ROWS = {
     ),
     "segments in a renewal of leases": f"{release.LEASES_MAX}",
     "drops in a write": f"{objects.DROPS_MAX:,}",
+    "requests of one account that change something": f"{rate(rates.REQUESTS)}, else 429",
+    f"log that one account makes, in units of {size(rates.RECORD_BYTES)}": f"{rate(rates.RECORDS)}, else 429",
+    "the same of all accounts together that the operator did not set": STRANGERS_SHARES[
+        rates.STRANGER_SHARE, rates.STRANGER_BURST_SHARE
+    ],
+    "inventories of one miner": f"{rate(rates.INVENTORIES)}, else 429",
+    "segments, objects/read, objects/list, buckets: answers under way": (
+        f"{size(OUTBOX_BYTES_MAX)}, a quarter of it to one address (IPv6 /64), else 429"
+    ),
     "body, at every moment after its head": f"{BODY_RATE} received",
     "bodies sent without asking first (`Expect: 100-continue`)": size(limits.EXPECT_BYTES_MIN),
     "request line, each header / headers": f"{limits.HEADER_BYTES_MAX:,} bytes / {limits.HEADERS_MAX}",
