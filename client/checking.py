@@ -105,6 +105,7 @@ class Checker:
             answer_bytes_max=PROOF_BYTES_MAX,
             deadline_seconds=LEAF_SECONDS,
         )
+        await session.miners.entries()  # that the validator is away does not make a piece missing
         try:
             async with self._turns:
                 peer = await session.miners.peer_of(holding.miner)

@@ -72,13 +72,14 @@ class Copier:
         elif not recursive:
             raise UsageError(f"{source} names a directory", hint="use recursive (-r) for everything below it")
         if recursive:
-            below = await self._listing.below(source)
-            pairs += [
+            below = [
                 Pair(str(source.below(*each.components)), str(target.below(*each.components)), each.head.size)
-                for each in below
+                async for each in self._listing.below(source)
             ]
+            pairs += sorted(below, key=lambda pair: pair.source.split("/"))
         if not pairs:
-            raise NotFoundError(f"there is no {source}", hint=await self._hint(source, recursive=recursive))
+            hint = "hippy ls shows what there is" if recursive else await self._listing.hint_at(source)
+            raise NotFoundError(f"there is no {source}", hint=hint)
         check_apart(pairs)
         return pairs
 
@@ -130,11 +131,6 @@ class Copier:
 
     def _place(self, uri: Uri) -> Place:
         return seal_path(self._session.keys, uri.bucket, uri.components)
-
-    async def _hint(self, source: Uri, *, recursive: bool) -> str:
-        if not recursive and await self._listing.entries(source, recursive=False):
-            return "it is a directory: use recursive (-r) for everything below it"
-        return "hippy ls shows what there is"
 
 
 def check_apart(pairs: Sequence[Pair]) -> None:

@@ -39,7 +39,9 @@ class Fetches:
         """
         listed, failures = await self._listing.below_each(prefix)
         if not listed and not failures:
-            raise NotFoundError(f"there is nothing below {prefix}", hint="hippy ls shows what there is")
+            is_object = bool(await self._listing.object_itself(prefix))
+            hint = "it is an object: leave recursive (-r) out" if is_object else "hippy ls shows what there is"
+            raise NotFoundError(f"there is nothing below {prefix}", hint=hint)
         return ToFetch(_chosen(listed, chosen), failures)
 
     async def matching(self, pattern: Uri, chosen: Filter, *, recursive: bool) -> ToFetch:

@@ -51,7 +51,11 @@ class Query:
 def with_directories(objects: Iterable[Entry], depth: int) -> list[Entry]:
     """Return objects and the directories they lie in below a root ``depth`` components deep, sorted by path."""
     entries = list(objects)
-    names = [entry.path.split("/") for entry in entries]
-    folders = {tuple(name[:end]) for name in names for end in range(depth + 1, len(name))}
-    entries += [Entry("/".join(folder), is_dir=True) for folder in folders]
+    entries += [Entry("/".join(folder), is_dir=True) for folder in folders_of(entries, depth)]
     return sorted(entries, key=lambda entry: (entry.path.split("/"), not entry.is_dir))
+
+
+def folders_of(objects: Iterable[Entry], depth: int) -> set[tuple[str, ...]]:
+    """Return the directories that objects lie in below a root ``depth`` components deep."""
+    names = (entry.path.split("/") for entry in objects)
+    return {tuple(name[:end]) for name in names for end in range(depth + 1, len(name))}

@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Final
 
 from hippy.errors import ConflictError, HippyError, NotFoundError
 from hippy.ids import SegmentId
-from hippy.wire.pace import USUAL_PACE
 from hippy.wire.release import LEASES_MAX
 
 if TYPE_CHECKING:
     from hippy.client.session import Session
 
-SUBNET_SECONDS: Final = USUAL_PACE.lease_seconds / 4
-"""Age of a lease at which it is renewed; three tries are left when one fails."""
+FIRST_SECONDS: Final = 60.0
+"""Age at which the first leases of a put are renewed. How long they hold only the answer tells: 7 days where epochs are
+as long as a subnet's, minutes where they take seconds."""
 
-LOCAL_SECONDS: Final = 60.0
-"""The same on a local network, whose leases are the shorter the shorter its epochs are: with epochs of 2 s, 280 s."""
+TRIES: Final = 4
+"""From then on they are renewed after a quarter of the time they hold, so that three tries are left when one fails."""
 
 TURNS_PER_AGE: Final = 4
 """How often leases are looked at while one gets old."""
@@ -41,7 +41,7 @@ class Leases:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._age_seconds = LOCAL_SECONDS if session.local else SUBNET_SECONDS
+        self._age_seconds = FIRST_SECONDS
         self._renewed: dict[SegmentId, float] = {}
 
     def begin(self, segment_id: SegmentId) -> None:
@@ -77,7 +77,7 @@ class Leases:
 
     async def _renew(self, segment_ids: Sequence[SegmentId], now: float) -> None:
         try:
-            await self._session.api.renew(segment_ids)
+            until = await self._session.api.renew(segment_ids)
         except (ConflictError, NotFoundError):  # one of them is gone; the others are to be kept
             if len(segment_ids) == 1:
                 self.end(segment_ids)
@@ -88,3 +88,6 @@ class Leases:
             return  # the next turn tries again
         else:
             self._renewed.update((each, now) for each in segment_ids if each in self._renewed)
+            held = min((each for each in until if each), default=None)  # 0 for one that a row names meanwhile
+            if held is not None:
+                self._age_seconds = max(FIRST_SECONDS, (held - now) / TRIES)

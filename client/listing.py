@@ -55,34 +55,32 @@ class Listing:
         self._session = session
         self._rows = rows
 
-    async def below(self, prefix: Uri) -> list[Listed]:
-        """Return every object below a prefix, sorted by path.
+    async def below(self, prefix: Uri) -> AsyncIterator[Listed]:
+        """Yield every object below a prefix, in no order, keeping none: a million rows are gigabytes.
 
         Raises IntegrityError when the validator serves anything but what was written.
         """
-        found, failures = await self.below_each(prefix)
-        if failures:
-            raise failures[0].error
-        return found
+        async for listed in self._each_below(prefix):
+            if isinstance(listed, Failure):
+                raise listed.error
+            yield listed
 
     async def below_each(self, prefix: Uri) -> tuple[list[Listed], list[Failure]]:
         """Return every object below a prefix, sorted by path, and the altered rows among them by name."""
-        root = self._place(prefix)
         found: list[Listed] = []
         failures: list[Failure] = []
-        async for page, known in self._pages(root, deep=True):
-            for row in page.rows:
-                listed = self._tried(prefix, root, row, known)
-                if isinstance(listed, Failure):
-                    failures.append(listed)
-                else:
-                    found.append(listed)
+        async for listed in self._each_below(prefix):
+            if isinstance(listed, Failure):
+                failures.append(listed)
+            else:
+                found.append(listed)
         return sorted(found, key=lambda listed: listed.components), failures
 
     async def entries(self, prefix: Uri, *, recursive: bool) -> list[Entry]:
         """Return the children of a prefix, or every object below it, sorted by path."""
         if recursive:
-            return [self._entry(listed) for listed in await self.below(prefix)]
+            everything = [self._entry(listed) async for listed in self.below(prefix)]
+            return sorted(everything, key=lambda entry: entry.path.split("/"))
         root = self._place(prefix)
         entries: list[Entry] = []
         directories: set[str] = set()
@@ -91,6 +89,14 @@ class Listing:
             directories |= {open_child(self._session.keys, root, each)[0] for each in page.prefixes}
         entries += [Entry(path_of(prefix.below(name)), is_dir=True) for name in directories]
         return sorted(entries, key=lambda entry: (entry.path, entry.is_dir))
+
+    async def hint_at(self, target: Uri) -> str:
+        """Return what may be meant where there is no object at a URI, for people."""
+        async for page, _ in self._pages(self._place(target), deep=False):
+            if page.rows or page.prefixes:
+                return "it is a directory: use recursive (-r) for everything below it"
+            break
+        return "hippy ls shows what there is"
 
     async def object_itself(self, target: Uri) -> list[Entry]:
         """Return the entry of the object at a URI, or nothing where there is none."""
@@ -117,9 +123,12 @@ class Listing:
     async def all_of(self, targets: Sequence[Uri], *, recursive: bool) -> tuple[list[Listed], list[Failure]]:
         """Return the objects at URIs, or with ``recursive`` at and below them, each once, and what is not to be had."""
         if not recursive:
-            return await self.objects_at(list(dict.fromkeys(targets)))
+            listed, failures = await self.objects_at(list(dict.fromkeys(targets)))
+            if len(targets) == len(failures) == 1 and isinstance(failures[0].error, NotFoundError):
+                failures[0].error.hint = await self.hint_at(targets[0])
+            return listed, failures
         found: dict[bytes, Listed] = {}
-        failures: list[Failure] = []
+        failures = []
         for target in targets:
             listed, altered = await self.below_each(target)
             failures += altered
@@ -145,6 +154,12 @@ class Listing:
 
     def _place(self, uri: Uri) -> Place:
         return seal_path(self._session.keys, uri.bucket, uri.components)
+
+    async def _each_below(self, prefix: Uri) -> AsyncIterator[Listed | Failure]:
+        root = self._place(prefix)
+        async for page, known in self._pages(root, deep=True):
+            for row in page.rows:
+                yield self._tried(prefix, root, row, known)
 
     async def _pages(self, root: Place, *, deep: bool) -> AsyncIterator[tuple[ListAnswer, Known]]:
         """Yield pages, each with what was known before it was asked for."""

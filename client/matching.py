@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from hippy.client.finding import folders_of
 from hippy.client.listing import Listing
 from hippy.client.patterns import ANY_DEPTH, has_pattern, matches_name, matches_path
 from hippy.client.results import Entry
@@ -80,9 +81,7 @@ class Matching:
         found = [entry for entry in objects if matches_path(patterns, entry.path.split("/")[depth:])]
         if patterns[-1] == ANY_DEPTH:
             return found
-        names = (entry.path.split("/") for entry in objects)
-        folders = {tuple(name[:end]) for name in names for end in range(depth + 1, len(name))}
-        matched = [folder for folder in folders if matches_path(patterns, folder[depth:])]
+        matched = [folder for folder in folders_of(objects, depth) if matches_path(patterns, folder[depth:])]
         return [*found, *(Entry("/".join(folder), is_dir=True) for folder in matched)]
 
 

@@ -56,7 +56,7 @@ from hippy.client.session import Session, open_session
 from hippy.client.sinks import MemorySink, Sink, StreamSink, file_at, file_below, make_directory
 from hippy.client.sources import SpooledSource, source_of
 from hippy.client.uri import parse_uri
-from hippy.client.usage import stored_lengths, usages
+from hippy.client.usage import Usages, stored_lengths
 from hippy.client.walk import Walk, walk_directory
 from hippy.client.writing import Draft, RowWriter
 from hippy.clock import Clock, SystemClock
@@ -126,7 +126,7 @@ class AsyncClient:
         TemporaryError.
         """
         target = parse_uri(uri)
-        source, name = await asyncio.to_thread(source_of, what)
+        source, name = await asyncio.to_thread(source_of, what, int(self._session.clock.now() * 1e6))
         try:
             if target.slash and name is None:
                 raise UsageError(f"{uri} names a directory, and the data has no name", hint="name the object")
@@ -182,7 +182,7 @@ class AsyncClient:
 
     async def get_range(self, uri: str, offset: int, length: int) -> bytes:
         """Return ``length`` bytes of an object from ``offset`` on, fewer where it ends."""
-        found = await self._rows.read_one(*self._object(uri))
+        found = await self._read(uri)
         return await Getter(self._session, self._progress).read_range(found.manifest, offset, length)
 
     async def get_dir(
@@ -219,7 +219,10 @@ class AsyncClient:
     async def plan_get(
         self, uri: str, *, recursive: bool = False, exclude: Collection[str] = (), include: Collection[str] = ()
     ) -> PairList:
-        """Return what get_dir (with ``recursive``), get_glob or get_file would bring, and to which relative path."""
+        """Return what get_dir (with ``recursive``), get_glob or get_file would bring, and to which relative path.
+
+        Raises NotFoundError, IntegrityError when the row of one of them is altered.
+        """
         target, chosen = parse_uri(uri), Filter(include=tuple(include), exclude=tuple(exclude))
         if await self._matching.is_pattern(target):
             found = await self._fetches.matching(target, chosen, recursive=recursive)
@@ -228,12 +231,14 @@ class AsyncClient:
         else:
             entry = await self.head(uri)
             return [Pair(str(target), target.name, entry.size)]
+        if found.failures:
+            raise found.failures[0].error
         return [Pair(each.uri, "/".join(each.components), each.head.size) for each in found.listed]
 
     async def list(self, uri: str, *, recursive: bool = False) -> EntryList:
         """Return what is below a URI: its children, or with ``recursive`` every object, by its path in the bucket.
 
-        A URI of an object lists that object. Raises NotFoundError when there is nothing.
+        A URI of an object lists that object. Raises NotFoundError when there is nothing; a bucket may be empty.
         """
         target = parse_uri(uri)
         entries = await self._listing.entries(target, recursive=recursive)
@@ -248,8 +253,7 @@ class AsyncClient:
 
         Raises NotFoundError.
         """
-        place, label = self._object(uri)
-        found = await self._rows.read_one(place, label)
+        found = await self._read(uri)
         manifest = found.manifest
         return Entry(
             path_of(parse_uri(uri)),
@@ -275,7 +279,7 @@ class AsyncClient:
     async def find(self, uri: str, query: Query) -> EntryList:
         """Return the objects and directories below a URI that a query finds, sorted by path.
 
-        Raises NotFoundError when there is nothing below it.
+        Raises NotFoundError as :meth:`list` does.
         """
         target = parse_uri(uri)
         objects = await self.list(uri, recursive=True)
@@ -286,17 +290,17 @@ class AsyncClient:
 
         ``stored`` False leaves out what it takes in the network, for which segment records are read.
 
-        Raises NotFoundError when there is nothing.
+        Raises NotFoundError as :meth:`list` does.
         """
         target = parse_uri(uri)
-        listed = [*await self._listing.listed_itself(target), *await self._listing.below(target)]
-        if not listed and target.components:
+        usages = Usages(path_of(target))
+        for listed in await self._listing.listed_itself(target):
+            usages.add(listed)
+        async for listed in self._listing.below(target):
+            usages.add(listed)
+        if not usages.objects and target.components:
             raise NotFoundError(f"there is nothing at {target}", hint="hippy ls shows what there is")
-        lengths = None
-        if stored:
-            named = sorted({each for entry in listed for each in entry.row.segment_ids})
-            lengths = await stored_lengths(self._session, named)
-        return usages(listed, path_of(target), lengths)
+        return usages.sums(await stored_lengths(self._session, usages.segments()) if stored else None)
 
     async def check(self, uri: str, *, recursive: bool = False) -> CheckResult:
         """Ask every miner that holds a piece of an object, or of all at and below a URI, for a random leaf.
@@ -453,12 +457,21 @@ class AsyncClient:
             raise UsageError(f"{target} names a directory", hint="use the call for directories (-r)")
         return seal_path(self._session.keys, target.bucket, target.components), str(target)
 
+    async def _read(self, uri: str) -> ReadRow:
+        """Return the row of the object a URI names; whether a directory is there instead, the error's hint says."""
+        place, label = self._object(uri)
+        try:
+            return await self._rows.read_one(place, label)
+        except NotFoundError as error:
+            error.hint = await self._listing.hint_at(parse_uri(uri))
+            raise
+
     async def _get_one(self, uri: str, make_sink: Callable[[], Sink]) -> GetResult:
         began = time.monotonic()
-        place, label = self._object(uri)
-        found = await self._rows.read_one(place, label)
+        found = await self._read(uri)
         self._begin("downloading", found.manifest.size)
-        totals = await Getter(self._session, self._progress).run([Wanted(label, found.manifest, make_sink)])
+        wanted = Wanted(str(parse_uri(uri)), found.manifest, make_sink)
+        totals = await Getter(self._session, self._progress).run([wanted])
         if totals.failures:
             raise totals.failures[0].error
         return GetResult(totals.files, totals.bytes, totals.segments, time.monotonic() - began)

@@ -11,7 +11,7 @@ import io
 import os
 import stat
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -191,11 +191,11 @@ def spool(stream: BinaryIO) -> SpooledSource:
     return SpooledSource(file, file.tell())
 
 
-def source_of(what: str | Path | bytes | BinaryIO) -> tuple[Source, str | None]:
-    """Return a source and the name it brings, if any."""
+def source_of(what: str | Path | bytes | BinaryIO, now_us: int) -> tuple[Source, str | None]:
+    """Return a source and the name it brings, if any; what is no file was changed now, in Unix microseconds."""
     if isinstance(what, bytes):
-        return BytesSource(what), None
+        return BytesSource(what, mtime_us=now_us), None
     if isinstance(what, str | Path):
         source = FileSource.of(Path(what))
         return source, Path(what).name
-    return spool(what), None
+    return replace(spool(what), mtime_us=now_us), None

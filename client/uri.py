@@ -84,7 +84,7 @@ def clean_component(text: str) -> str:
     try:
         size = len(normal.encode())
     except UnicodeEncodeError:
-        raise UsageError(f"the name {_shown(text)} is not valid UTF-8") from None
+        raise UsageError(f"the name {_shown(text)} is not valid UTF-8", hint="give it another name") from None
     if normal in {"", ".", ".."}:
         raise UsageError(f"{normal!r} cannot be a name in a path", hint="write each name once between slashes")
     if "/" in normal or "\0" in normal:

@@ -51,22 +51,36 @@ async def stored_lengths(session: Session, segment_ids: Sequence[SegmentId]) -> 
     return lengths
 
 
-def usages(listed: Sequence[Listed], root: str, lengths: dict[SegmentId, int] | None) -> list[Usage]:
-    """Return what every directory holds, sorted by path; that of ``root``, a path in the bucket, is the first.
+class Usages:
+    """What every directory at and below ``root``, a path in the bucket, holds. An object at ``root`` counts there."""
 
-    An object at ``root`` itself counts there.
-    """
-    top = tuple(root.split("/")) if root else ()
-    sums = {top: _Sum()}
-    for each in listed:
-        names = tuple(each.path.split("/"))
-        for end in range(len(top), max(len(top) + 1, len(names))):
-            one = sums.setdefault(names[:end], _Sum())
+    def __init__(self, root: str) -> None:
+        self._top = tuple(root.split("/")) if root else ()
+        self._sums = {self._top: _Sum()}
+        self._segments: dict[SegmentId, SegmentId] = {}
+
+    def add(self, listed: Listed) -> None:
+        """Count an object in; nothing of it is kept but the ids of its segments."""
+        names = tuple(listed.path.split("/"))
+        segment_ids = [self._segments.setdefault(each, each) for each in listed.row.segment_ids]
+        for end in range(len(self._top), max(len(self._top) + 1, len(names))):
+            one = self._sums.setdefault(names[:end], _Sum())
             one.objects += 1
-            one.bytes += each.head.size
-            if lengths is not None:
-                one.segments.update(each.row.segment_ids)
-    return [_usage(path, sums[path], lengths) for path in sorted(sums)]
+            one.bytes += listed.head.size
+            one.segments.update(segment_ids)
+
+    @property
+    def objects(self) -> int:
+        """How many objects were counted."""
+        return self._sums[self._top].objects
+
+    def segments(self) -> list[SegmentId]:
+        """Return all segments, each once, sorted."""
+        return sorted(self._segments)
+
+    def sums(self, lengths: dict[SegmentId, int] | None) -> list[Usage]:
+        """Return all directories sorted by path, ``root`` first; without ``lengths`` not what they take stored."""
+        return [_usage(path, self._sums[path], lengths) for path in sorted(self._sums)]
 
 
 def _usage(path: tuple[str, ...], one: _Sum, lengths: dict[SegmentId, int] | None) -> Usage:

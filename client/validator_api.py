@@ -187,8 +187,8 @@ class ValidatorApi:
         request = BucketsRequest(account=self._account)
         return (await self._message("/v1/buckets", request, BucketsAnswer, BUCKETS_BYTES_MAX)).buckets
 
-    async def renew(self, segment_ids: Sequence[SegmentId]) -> None:
-        """Have committed segments kept that no row names yet.
+    async def renew(self, segment_ids: Sequence[SegmentId]) -> tuple[int, ...]:
+        """Have committed segments kept that no row names yet; return until when, Unix seconds, 0 where a row does.
 
         Raises ConflictError when one is released, NotFoundError when one is not committed or another account's.
         """
@@ -198,6 +198,7 @@ class ValidatorApi:
         answer = await self._message("/v1/leases", request, LeaseAnswer)
         if len(answer.until) != len(segment_ids):
             raise ProtocolError(f"{len(segment_ids)} leases were answered with {len(answer.until)}")
+        return answer.until
 
     async def write_bucket(self, row: BucketRow) -> bool:
         """Make or unmake a bucket; return whether one was there before.

@@ -90,7 +90,7 @@ def _add_file(
         failures.append(Failure(label, file_error(entry.path, error)))
         return
     if not stat.S_ISREG(found.st_mode):
-        failures.append(Failure(label, UsageError(f"{entry.path} is no regular file")))
+        failures.append(Failure(label, UsageError(f"{entry.path} is no regular file", hint="leave it out: --exclude")))
         return
     source = FileSource(entry.path, found.st_size, found.st_mode & PERMISSION_BITS, found.st_mtime_ns)
     files.append(Found(components, source))

@@ -14,7 +14,7 @@ Example::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -75,8 +75,9 @@ class _Pending:
     is_refused: bool = False
     """It was refused as a conflict, and we were not told which row is in its place."""
 
-    row: ObjectRow | None = field(default=None)
-    sealed: bytes | None = None
+    row: ObjectRow | None = None
+    sealed: bytes | None = field(default=None, repr=False)
+    is_stored: bool = False
 
     def dropped(self) -> set[SegmentId]:
         """Return the segments that the replaced row names and the new one does not."""
@@ -107,7 +108,7 @@ class RowWriter:
             await self._look_up([item for item in pending if item.is_unknown], errors, if_absent=if_absent)
             for batch in self._batches([item for item in pending if errors[item.position] is None]):
                 await self._write_batch(batch, errors, if_absent=if_absent)
-            pending = [item for item in pending if item.row is None and errors[item.position] is None]
+            pending = [item for item in pending if not item.is_stored and errors[item.position] is None]
             if not pending:
                 return errors
         for item in pending:
@@ -131,26 +132,24 @@ class RowWriter:
             return _Pending(position, draft, before, replaces.segment_ids)
         return _Pending(position, draft, before, is_unknown=True)
 
-    def _batches(self, pending: Sequence[_Pending]) -> list[list[_Pending]]:
-        """Sign rows and cut them into writes that fit their limits."""
-        batches: list[list[_Pending]] = [[]]
+    def _batches(self, pending: Iterable[_Pending]) -> Iterator[list[_Pending]]:
+        """Yield signed rows in writes that fit their limits; none is signed, or in memory, long before its turn."""
+        batch: list[_Pending] = []
         size = drops = 0
         for item in pending:
-            self._sign(item)
-            assert item.row is not None
-            dropped = len(item.dropped())
-            cost = len(item.sealed or b"") + 66 * len(item.row.segment_ids) + 2 * sum(map(len, item.row.name))
-            cost += ROW_BYTES + DROP_BYTES * dropped
-            is_full = len(batches[-1]) == ROWS_MAX or size + cost > WRITE_BYTES_MAX or drops + dropped > DROPS_MAX
-            if batches[-1] and is_full:
-                batches.append([])
+            cost, dropped = self._sign(item), len(item.dropped())
+            if batch and (len(batch) == ROWS_MAX or size + cost > WRITE_BYTES_MAX or drops + dropped > DROPS_MAX):
+                yield batch
+                batch = []
                 size = drops = 0
-            batches[-1].append(item)
+            batch.append(item)
             size += cost
             drops += dropped
-        return batches if batches[-1] else []
+        if batch:
+            yield batch
 
-    def _sign(self, item: _Pending) -> None:
+    def _sign(self, item: _Pending) -> int:
+        """Make the row of a draft; return the bytes it, its manifest and its drops take at most in a write."""
         session, draft, version = self._session, item.draft, item.before.version + 1
         account = session.keys.account
         head = None
@@ -170,6 +169,8 @@ class RowWriter:
             segment_ids=tuple(sorted(draft.segment_ids)),
             time=int(session.clock.now()),
         ).signed(session.keys.identity, session.network)
+        named = ROW_BYTES + 66 * len(item.row.segment_ids) + 2 * sum(map(len, item.row.name))
+        return named + len(item.sealed or b"") + DROP_BYTES * len(item.dropped())
 
     async def _write_batch(
         self, batch: Sequence[_Pending], errors: list[HippyError | None], *, if_absent: bool
@@ -186,6 +187,7 @@ class RowWriter:
                 self._take(item, result, known, if_absent=if_absent)
             except HippyError as error:
                 errors[item.position] = error
+            item.row = item.sealed = None
 
     async def _drops(self, segment_ids: Sequence[SegmentId]) -> list[Drop]:
         """Sign a drop for every segment, off the event loop."""
@@ -231,10 +233,10 @@ class RowWriter:
         match result.status:
             case "stored":
                 self._session.seen.note(place, SeenRow(item.row.version, item.row.id(self._session.network)), known)
+                item.is_stored = True
             case "refused":
                 raise from_wire(result.code or "internal", result.message or "the validator refused the row")
             case "conflict":
-                item.row = None
                 if result.current is None:  # an answer carries a limited number of them
                     item.is_unknown = item.is_refused = True
                     return

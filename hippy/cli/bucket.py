@@ -105,9 +105,9 @@ async def _delete(client: AsyncClient, bucket_: str, *, recursive: bool) -> Dele
         await client.delete_bucket(bucket_)
     except ConflictError as error:
         raise ConflictError(error.message, hint=f"hippy bucket delete -r {bucket_} deletes its objects too") from None
-    except NotFoundError as error:
+    except NotFoundError:
         if result is None:
-            raise NotFoundError(error.message, hint="hippy bucket list") from None
+            raise NotFoundError(f"there is no bucket hippy://{bucket_}/", hint="hippy ls lists the buckets") from None
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -9,9 +10,10 @@ import click
 from hippy.cli.choosing import matched
 from hippy.cli.opening import refuse_directory, with_client
 from hippy.cli.printing import counted, json_option, print_json, report_failures, shown
+from hippy.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from hippy.client.results import CheckResult, Health
+    from hippy.client.results import CheckResult, Failure, Health
     from hippy.client.sdk import AsyncClient
 
 EXIT_REDUCED: Final = 1
@@ -33,7 +35,7 @@ def check(uris: tuple[str, ...], recursive: bool, show_all: bool, as_json: bool)
 
     \b
     Exit code  0  every piece answers
-               1  some do not, but every object can be read
+               1  some do not, or an object is not there; the others can be read
                6  something cannot be read
     """
     from hippy.client.uri import parse_uri
@@ -63,16 +65,16 @@ def _report(result: CheckResult, *, show_all: bool, as_json: bool) -> int:
     else:
         for each in shown_objects:
             click.echo(f"{WORDS[each.verdict]:10}  {_pieces(each)}  {shown(each.uri)}")
-        click.echo(_summary(len(result.objects), counts, len(result.failures)), err=True)
+        click.echo(_summary(len(result.objects), counts, result.failures), err=True)
         _advise(counts, result)
-    return exit_code(counts, len(result.failures))
+    return exit_code(counts, result.failures)
 
 
-def exit_code(counts: dict[str, int], failures: int) -> int:
-    """Return 0 where every piece answers, 6 where something cannot be read, else 1."""
-    if counts["lost"] or failures:
+def exit_code(counts: dict[str, int], failures: Sequence[Failure]) -> int:
+    """Return 0 where every piece answers, 6 where something cannot be read, else 1: also for what is not there."""
+    if counts["lost"] or not all(isinstance(failure.error, NotFoundError) for failure in failures):
         return EXIT_LOST
-    return EXIT_REDUCED if counts["repairable"] or counts["at_risk"] else 0
+    return EXIT_REDUCED if counts["repairable"] or counts["at_risk"] or failures else 0
 
 
 def _pieces(health: Health) -> str:
@@ -81,10 +83,12 @@ def _pieces(health: Health) -> str:
     return f"{told} ({', '.join(parts)})" if parts else told
 
 
-def _summary(checked: int, counts: dict[str, int], failures: int) -> str:
-    parts = [f"{counts[verdict]:,} {word}" for verdict, word in WORDS.items() if counts[verdict]]
-    failed = [f"{failures:,} unreadable"] if failures else []
-    return f"{counted(checked, 'object')} checked: {', '.join([*parts, *failed]) or 'nothing'}"
+def _summary(checked: int, counts: dict[str, int], failures: Sequence[Failure]) -> str:
+    absent = sum(isinstance(failure.error, NotFoundError) for failure in failures)
+    told = {WORDS[verdict]: count for verdict, count in counts.items()}
+    told |= {"unreadable": len(failures) - absent, "not there": absent}
+    parts = [f"{count:,} {word}" for word, count in told.items() if count]
+    return f"{counted(checked, 'object')} checked: {', '.join(parts) or 'nothing'}"
 
 
 def _advise(counts: dict[str, int], result: CheckResult) -> None:

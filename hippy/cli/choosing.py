@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hippy.cli.printing import counted, human_bytes, print_json, shown
-from hippy.errors import UsageError
+from hippy.cli.printing import (
+    counted,
+    failures_exit_code,
+    human_bytes,
+    print_json,
+    report_failures,
+    report_symlinks,
+    shown,
+)
+from hippy.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from hippy.client.results import Pair
+    from hippy.client.results import Failure, Pair
     from hippy.client.sdk import AsyncClient
     from hippy.client.uri import Uri
 
@@ -61,15 +69,31 @@ async def matched(client: AsyncClient, texts: Sequence[str], *, directories: boo
     return found
 
 
-def print_plan(verb: str, pairs: Sequence[Pair], *, as_json: bool) -> int:
-    """Print what a dry run found, one line or JSON item each, and return the exit code."""
+async def check_bucket(client: AsyncClient, uri: Uri) -> None:
+    """Raises NotFoundError where nothing was found because there is no such bucket."""
+    if uri.bucket not in await client.buckets():
+        raise NotFoundError(f"there is no bucket {uri}", hint="hippy ls lists the buckets")
+
+
+def print_plan(
+    verb: str,
+    pairs: Sequence[Pair],
+    *,
+    as_json: bool,
+    failures: tuple[Failure, ...] = (),
+    symlinks: Sequence[str] = (),
+) -> int:
+    """Print what a dry run found, one line or JSON item each, and what would be left out; return the exit code."""
+    told = report_failures(failures, as_json=as_json)
     if as_json:
         described = [{"source": each.source, "target": each.target, "size": each.size} for each in pairs]
-        print_json({"dry_run": True, "pairs": described})
-        return 0
+        print_json({"dry_run": True, "pairs": described, "symlinks": list(symlinks), "failures": told})
+        return failures_exit_code(failures)
+    report_symlinks(symlinks)
     for each in pairs:
         target = f" -> {shown(each.target)}" if each.target else ""
         click.echo(f"would {verb} {shown(each.source)}{target}  ({human_bytes(each.size)})")
     total = human_bytes(sum(each.size for each in pairs))
-    click.echo(f"dry run: would {verb} {counted(len(pairs), 'file')}, {total}; nothing was changed", err=True)
-    return 0
+    failed = f", {len(failures)} would fail" if failures else ""
+    click.echo(f"dry run: would {verb} {counted(len(pairs), 'file')}, {total}{failed}; nothing was changed", err=True)
+    return failures_exit_code(failures)

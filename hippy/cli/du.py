@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hippy.cli.choosing import matched
+from hippy.cli.choosing import check_bucket, matched
 from hippy.cli.opening import with_client
 from hippy.cli.printing import human_bytes, json_option, print_json, shown
 
@@ -34,7 +34,11 @@ def du(uris: tuple[str, ...], summarize: bool, no_stored: bool, as_json: bool) -
 
     async def work(client: AsyncClient) -> list[tuple[Uri, list[Usage]]]:
         targets = await matched(client, uris, directories=True)
-        return [(target, await client.du(str(target), stored=not no_stored)) for target in targets]
+        found = [(target, await client.du(str(target), stored=not no_stored)) for target in targets]
+        for target, usages in found:
+            if not usages[0].objects:
+                await check_bucket(client, target)
+        return found
 
     lines = [
         (f"hippy://{target.bucket}/{each.path}", each)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from hippy.cli.choosing import check_bucket
 from hippy.cli.opening import with_client
 from hippy.cli.printing import json_option, print_json, shown
 from hippy.errors import UsageError
@@ -53,7 +54,10 @@ def find(
     query = _query(names, kind, sizes, newer, older)
 
     async def work(client: AsyncClient) -> list[Entry]:
-        return await client.find(place, query)
+        found = await client.find(place, query)
+        if not found:
+            await check_bucket(client, uri)
+        return found
 
     found = with_client(work)
     if as_json:

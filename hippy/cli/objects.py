@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hippy.cli.choosing import dry_run_option, matched, print_plan
+from hippy.cli.choosing import check_bucket, dry_run_option, matched, print_plan
 from hippy.cli.opening import refuse_directory, with_client
 from hippy.cli.printing import failures_exit_code, human_bytes, json_option, print_json, report_failures, shown
-from hippy.errors import NotFoundError
 
 if TYPE_CHECKING:
     from hippy.client.results import DeleteResult, Entry, Pair
@@ -41,8 +40,8 @@ def ls(place: str | None, recursive: bool, as_json: bool) -> None:
         if matches is not None:
             return await _listed(client, uri, matches, recursive=recursive)
         entries = await client.list(str(uri), recursive=recursive)
-        if not entries and uri.bucket not in await client.buckets():
-            raise NotFoundError(f"there is no bucket {uri}", hint="hippy ls")
+        if not entries:
+            await check_bucket(client, uri)
         return entries
 
     entries = with_client(work)

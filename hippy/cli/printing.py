@@ -7,6 +7,7 @@ exactly. How far a long command is, is hippy.cli.progress's.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from unicodedata import category
@@ -125,6 +126,12 @@ def report_failures(failures: tuple[Failure, ...], *, as_json: bool) -> list[dic
     return [
         {"path": f.path, "code": f.error.code, "message": str(f.error), "hint": next_step(f.error)} for f in failures
     ]
+
+
+def report_symlinks(symlinks: Sequence[str]) -> None:
+    """Name on stderr the symbolic links that were left out."""
+    for link in symlinks:
+        click.echo(f"not followed: symbolic link {shown(link)}", err=True)
 
 
 def _report_group(message: str, hint: str | None, paths: list[str]) -> None:

@@ -27,13 +27,14 @@ from hippy.cli.printing import (
     print_json,
     rate,
     report_failures,
-    shown,
+    report_symlinks,
 )
 
 if TYPE_CHECKING:
-    from hippy.client.results import Pair, PutResult
+    from hippy.client.results import Failure, Pair, PutResult
     from hippy.client.sdk import AsyncClient
     from hippy.client.uri import Uri
+    from hippy.client.walk import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,7 @@ def put(
     _refuse_repetition(sources, targets)
     jobs = [Job(source, target, Path(source).is_dir()) for source, target in zip(sources, targets, strict=True)]
     if dry_run:
-        pairs = [pair for job in jobs for pair in _would_put(job, include=include, exclude=exclude)]
-        return print_plan("store", pairs, as_json=as_json)
+        return _print_plan(jobs, include=include, exclude=exclude, as_json=as_json)
 
     async def work(client: AsyncClient) -> list[PutResult]:
         return [await _put_one(client, job, include=include, exclude=exclude, if_absent=if_absent) for job in jobs]
@@ -142,22 +142,42 @@ async def _put_one(
     return await client.put(Path(job.source), target, if_absent=if_absent)
 
 
-def _would_put(job: Job, *, include: tuple[str, ...], exclude: tuple[str, ...]) -> list[Pair]:
-    """Return what a put of one source would store; of standard input nobody knows how much that is."""
+def _print_plan(jobs: list[Job], *, include: tuple[str, ...], exclude: tuple[str, ...], as_json: bool) -> int:
+    """Print what a put would store and leave out."""
     from hippy.client.results import Pair
     from hippy.client.sources import FileSource
     from hippy.client.walk import walk_directory
 
-    path, target = Path(job.source), job.target
-    if job.source == "-":
-        return [Pair("-", str(target), 0)]
-    if job.is_dir:
-        files = walk_directory(path, include=include, exclude=exclude).files
-        return [
-            Pair(str(path.joinpath(*file.components)), str(target.below(*file.components)), file.source.size)
-            for file in files
-        ]
-    return [Pair(job.source, str(target), FileSource.of(path).size)]
+    pairs: list[Pair] = []
+    failures: list[Failure] = []
+    symlinks: list[str] = []
+    for job in jobs:
+        if job.source == "-":
+            pairs.append(Pair("-", str(job.target), 0))  # how much it is nobody knows
+        elif not job.is_dir:
+            pairs.append(Pair(job.source, str(job.target), FileSource.of(Path(job.source)).size))
+        else:
+            walk = walk_directory(Path(job.source), include=include, exclude=exclude)
+            failures += walk.failures
+            symlinks += walk.symlinks
+            for file in walk.files:
+                _plan_file(job, file, pairs, failures)
+    return print_plan("store", pairs, as_json=as_json, failures=tuple(failures), symlinks=symlinks)
+
+
+def _plan_file(job: Job, file: Found, pairs: list[Pair], failures: list[Failure]) -> None:
+    """Add where a file of a directory goes, or why its name cannot be one in the network."""
+    from hippy.client.file_errors import shown
+    from hippy.client.results import Failure, Pair
+    from hippy.client.uri import parse_uri
+    from hippy.errors import HippyError
+
+    try:
+        target = parse_uri(str(job.target.below(*file.components)))
+    except HippyError as error:
+        failures.append(Failure(shown(file.components), error))
+    else:
+        pairs.append(Pair(str(Path(job.source).joinpath(*file.components)), str(target), file.source.size))
 
 
 def _report(results: list[PutResult], *, as_json: bool) -> int:
@@ -181,8 +201,7 @@ def _report(results: list[PutResult], *, as_json: bool) -> int:
             }
         )
         return failures_exit_code(failures)
-    for link in symlinks:
-        click.echo(f"not followed: symbolic link {shown(link)}", err=True)
+    report_symlinks(symlinks)
     if missing:
         click.echo(f"{counted(missing, 'piece')} found no miner: safe, but with fewer losses to spare", err=True)
     links = f", {counted(len(symlinks), 'symbolic link')} not followed" if symlinks else ""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hippy.cli.choosing import check_bucket
 from hippy.cli.opening import with_client
 from hippy.cli.printing import counted, human_bytes, json_option, print_json, shown
-from hippy.errors import NotFoundError
 
 if TYPE_CHECKING:
     from hippy.client.results import Entry
@@ -42,8 +42,8 @@ def tree(place: str, level: int | None, as_json: bool) -> None:
             grow(root, await client.list(str(uri), recursive=True), len(uri.components))
         else:
             await _levels(client, uri, root, level)
-        if not root.objects and not root.directories and uri.bucket not in await client.buckets():
-            raise NotFoundError(f"there is no bucket {uri}", hint="hippy ls")
+        if not root.objects and not root.directories:
+            await check_bucket(client, uri)
         return root
 
     root = with_client(work)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +202,57 @@ def test_results_are_one_json_document_and_progress_is_not_among_them(
     for command in commands:
         done = hippy(*command, "--json")
         assert (done.code, type(json.loads(done.out))) == (0, dict), command
+
+
+@pytest.mark.parametrize("command", [("ls",), ("tree",), ("tree", "-L", "1"), ("du",), ("du", "-s"), ("find",)])
+def test_a_bucket_that_nobody_made_is_not_there(hippy: Command, command: tuple[str, ...]) -> None:
+    done = hippy(*command, "hippy://no-such-bucket/")
+    assert (done.code, done.out, done.hint) == (3, "", "hippy ls lists the buckets")
+    hippy("bucket", "create", "made")
+    assert hippy(*command, "hippy://made/").code == 0
+
+
+def test_a_wrong_r_is_named_where_it_is_forgotten_or_too_much(hippy: Command, stored: str, tmp_path: Path) -> None:
+    for command in (
+        ("get", stored, tmp_path / "got"),
+        ("get", stored, "-"),
+        ("cat", stored),
+        ("stat", stored),
+        ("rm", stored),
+        ("check", stored),
+        ("cp", stored, f"{stored}2"),
+    ):
+        done = hippy(*command)
+        assert (done.code, done.hint) == (3, "it is a directory: use recursive (-r) for everything below it")
+    done = hippy("get", "-r", f"{stored}/a.bin", tmp_path / "got")
+    assert (done.code, done.hint) == (3, "it is an object: leave recursive (-r) out")
+    assert hippy("rm", f"{stored}/nothing").hint == "hippy ls shows what there is"
+
+
+def test_check_tells_what_is_not_there_from_what_is_lost(hippy: Command, stored: str) -> None:
+    done = hippy("check", f"{stored}/a.bin", f"{stored}/nothing")
+    assert done.code == 1
+    assert done.err.endswith("1 object checked: 1 full, 1 not there\n")
+
+
+def test_a_dry_run_of_a_put_names_what_would_fail(hippy: Command, tree: Path) -> None:
+    (tree / "link").symlink_to("a.bin")
+    os.mkfifo(tree / "pipe")
+    (tree / os.fsdecode(b"bad\xff")).write_bytes(b"")
+    args = ("put", "-r", tree, "hippy://dry-run-names/")
+    dry, real = hippy(*args, "-n", "--json"), hippy(*args, "--json")
+    assert (dry.code, real.code) == (1, 1)
+    assert len(dry.json["pairs"]) == real.json["files"] == 4
+    for key in ("symlinks", "failures"):
+        assert sorted(map(str, dry.json[key])) == sorted(map(str, real.json[key]))
+    assert "2 would fail; nothing was changed" in hippy(*args, "-n").err
+
+
+def test_what_comes_through_a_pipe_was_changed_when_it_was_put(
+    hippy: Command, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time() - 1
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped")))
+    assert hippy("put", "-", f"{stored}/piped").code == 0
+    assert began < hippy("stat", f"{stored}/piped", "--json").json["mtime_us"] / 1e6 < time.time() + 1
+    assert f"{stored}/piped" in hippy("find", stored, "--newer", "1h").out.splitlines()

@@ -11,7 +11,7 @@ import pytest
 from hippy.client.checking import verdict_of
 from hippy.client.progress import SilentProgress
 from hippy.client.sdk import AsyncClient
-from hippy.errors import NotFoundError
+from hippy.errors import NotFoundError, UnreachableError
 from hippy.proofs.tree import LEAF_BYTES
 from hippy.transport.client import Call, Peer
 from hippy.wire.segment import SegmentsAnswer
@@ -140,3 +140,17 @@ async def test_a_segment_without_a_record_is_lost(client: AsyncClient, network: 
 )
 def test_verdicts_follow_the_repair_threshold(ok: int, verdict: str) -> None:
     assert verdict_of(ok, 10, 24) == verdict
+
+
+async def test_a_validator_that_is_away_makes_no_piece_missing(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise UnreachableError("away")
+
+    async with AsyncClient.open(network.credentials) as client:
+        await client.put(DATA, "hippy://check/away")
+    async with AsyncClient.open(network.credentials) as fresh:
+        monkeypatch.setattr(fresh._session.api, "directory", away)
+        with pytest.raises(UnreachableError):
+            await fresh.check("hippy://check/away")

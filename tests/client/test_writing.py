@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,29 @@ async def test_rows_of_several_buckets_are_looked_up_bucket_by_bucket(network: N
         rows = await client._rows.current(places)
         assert [row.bucket for row in rows if isinstance(row, ObjectRow)] == [place.bucket for place in places]
         assert parse_uri(uris[0]).bucket == "bucket0"
+
+
+async def test_a_row_is_signed_when_its_turn_comes(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "ROWS_MAX", 2)
+    signed: list[int] = []
+    signing = ObjectRow.signed
+
+    def counted(row: ObjectRow, *args: Any) -> ObjectRow:
+        signed.append(1)
+        return signing(row, *args)
+
+    async with recorded(network) as (client, recorder):
+        for name in range(5):
+            await client.put(b"x", f"hippy://rows-turns/{name}")
+        ahead: list[int] = []
+        write = recorder.write
+
+        async def noted(*args: Any) -> tuple[RowResult, ...]:
+            ahead.append(len(signed))
+            return await write(*args)
+
+        monkeypatch.setattr(ObjectRow, "signed", counted)
+        monkeypatch.setattr(client._session.api, "write", noted)
+        assert (await client.delete("hippy://rows-turns/", recursive=True)).files == 5
+    # One is signed to see that it does not fit any more.
+    assert ahead == [3, 5, 5]
