@@ -51,7 +51,7 @@ class NodeProcess:
         Raises UsageError when it runs already.
         """
         if self.state == "running":
-            raise UsageError(f"{self.node.name} is running already")
+            raise UsageError(f"{self.node.name} is running already", hint="hippy net status")
         settings = str(self._plan.settings_file(self.node))
         command = [sys.executable, "-m", "hippy.cli", self.node.role, "run", "--config", settings, "--with-parent"]
         with self._plan.log_file(self.node).open("ab") as log:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,7 +121,7 @@ class Http:
         except TimeoutError:
             raise DeadlineError(f"{peer} did not finish {call.method} {_short(call)} in {total:.0f} s") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
-            raise UnreachableError(f"no answer from {peer}: {type(error).__name__}") from None
+            raise UnreachableError(f"no answer from {peer}: {_why(error)}") from None
         except aiohttp.ClientError as error:
             raise ProtocolError(f"{peer} answered with bad HTTP: {type(error).__name__}") from None
 
@@ -162,6 +163,15 @@ class Http:
         self._last_nonce_ns = max(self._last_nonce_ns + 1, int(self._clock.now() * 1e9))
         signed = SignedRequest(call.method, call.target, bytes(call.body) if call.body_signed else b"")
         return sign_request(self._identity, signed, receiver=peer.hotkey, now_ns=self._last_nonce_ns)
+
+
+def _why(error: Exception) -> str:
+    """Return in words why a connection failed: the system's, where it says."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+        return "it hung up"
+    return type(error).__name__
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
         if count == 1:
             print("\n".join(world.log))
     print(f"{count} histories from seed {first}, {len(failed)} violations {failed[:20]}")
-    print(f"{(time.process_time() - began) / count * 1000:.1f} ms each; visits: {dict(sorted(visits.items()))}")
+    print(f"  {(time.process_time() - began) / count * 1000:.0f} ms each; visits: {dict(sorted(visits.items()))}")
     return 1 if failed else 0
 
 

@@ -8,6 +8,7 @@ import socket
 import pytest
 from aiohttp import web
 
+from hippy.endpoint import Endpoint
 from hippy.errors import TooLargeError, UnreachableError
 from hippy.identity import Identity
 from hippy.testing.clock import VirtualClock
@@ -94,3 +95,12 @@ async def test_what_is_beyond_the_limit_is_not_told() -> None:
                 Peer(endpoint, SERVER), Call("GET", "/", answer_bytes_max=1_000_000, arrived=arrived.append)
             )
     assert sum(arrived) <= 1_000_000
+
+
+async def test_a_peer_that_is_not_there_is_told_in_words() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        peer = Peer(Endpoint("127.0.0.1", unused.getsockname()[1]), SERVER)
+        async with open_http(None, VirtualClock()) as http:
+            with pytest.raises(UnreachableError, match="connection refused"):
+                await http.request(peer, Call("GET", "/v1/hello"))
