@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,14 +55,17 @@ def head(method: str, target: str, headers: dict[str, str]) -> bytes:
 
 
 class Counted:
-    """Counts calls of something and passes them on."""
+    """Counts calls of something and passes them on.
+
+    Only those of the test's own thread: another test's network may still live in another.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, holder: Any, name: str) -> None:
         self.calls = 0
-        original = getattr(holder, name)
+        original, ours = getattr(holder, name), threading.get_ident()
 
         def counted(*args: Any, **named: Any) -> Any:
-            self.calls += 1
+            self.calls += threading.get_ident() == ours
             return original(*args, **named)
 
         monkeypatch.setattr(holder, name, counted)
