@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hippy.cli.objects import list_buckets
 from hippy.cli.opening import with_client
 from hippy.cli.printing import (
     counted,
@@ -56,16 +57,7 @@ def create(names: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def list_(as_json: bool) -> None:
     """List buckets: those that were created and those that objects are in."""
-
-    async def work(client: AsyncClient) -> list[str]:
-        return await client.buckets()
-
-    buckets = with_client(work)
-    if as_json:
-        print_json({"buckets": buckets})
-        return
-    for name in buckets:
-        click.echo(f"hippy://{shown(name)}/")
+    list_buckets(as_json=as_json)
 
 
 @bucket.command()

@@ -30,7 +30,7 @@ def ls(place: str | None, recursive: bool, as_json: bool) -> None:
     from hippy.client.uri import parse_uri
 
     if place is None:
-        _list_buckets(as_json=as_json)
+        list_buckets(as_json=as_json)
         return
 
     uri = parse_uri(place)
@@ -69,7 +69,9 @@ async def _listed(client: AsyncClient, uri: Uri, matches: list[Entry], *, recurs
     return entries
 
 
-def _list_buckets(*, as_json: bool) -> None:
+def list_buckets(*, as_json: bool) -> None:
+    """Print the account's buckets; what `hippy ls` and `hippy bucket list` do."""
+
     async def work(client: AsyncClient) -> list[str]:
         return await client.buckets()
 

@@ -30,6 +30,7 @@ from hippy.wire.parts import encode_parts, parse_parts
 from hippy.wire.segment import SegmentsAnswer, TicketList
 from hippy.wire.ticket import Ticket, tickets_root
 from tests.client.network import CLOCK, NETWORK, Alter, Network, lying_validator, seed
+from tests.client.tape import Tape
 
 DATA = random.Random(5).randbytes(50_000)
 READ, LIST, RECORDS = "/v1/objects/read", "/v1/objects/list", "/v1/segments"
@@ -145,21 +146,6 @@ async def test_lost_race_is_run_again_even_when_the_answer_does_not_say_who_was_
     async with talking_through(network, on("/v1/objects", without_current)) as client:
         await client.put(b"second", "hippy://lies/race")
         assert await client.get("hippy://lies/race") == b"second"
-
-
-class Tape:
-    """Serves the answer of a route that it recorded first, once told to."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.recorded: bytes | None = None
-        self.plays = False
-
-    def __call__(self, path: str, body: bytes) -> bytes:
-        if path != self.target:
-            return body
-        self.recorded = self.recorded or body
-        return self.recorded if self.plays else body
 
 
 async def test_older_row_than_one_seen_is_refused(network: Network) -> None:

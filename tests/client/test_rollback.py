@@ -11,31 +11,17 @@ from hippy.errors import IntegrityError
 from hippy.wire.object import ListAnswer, ReadAnswer
 from hippy.wire.parts import encode_parts, parse_parts
 from tests.client.network import Network, lying_validator
+from tests.client.tape import Tape
 
 READ, LIST = "/v1/objects/read", "/v1/objects/list"
 
 
-class Past:
-    """Answers one route as it did at first, once told to."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self.first: bytes | None = None
-        self.is_back = False
-
-    def __call__(self, path: str, body: bytes) -> bytes:
-        if path != self.target:
-            return body
-        self.first = self.first or body
-        return self.first if self.is_back else body
-
-
-class OldManifests(Past):
+class OldManifests(Tape):
     """Answers reads with the rows of now and the manifests of the first read."""
 
     def __call__(self, path: str, body: bytes) -> bytes:
         then = super().__call__(path, body)
-        if path != READ or not self.is_back:
+        if path != READ or not self.plays:
             return body
         answer, _ = parse_parts(ReadAnswer, body)
         _, blobs = parse_parts(ReadAnswer, then)
@@ -52,34 +38,34 @@ def swapped(body: bytes, *, rows: bool, manifests: bool) -> bytes:
 
 
 async def test_a_row_rolled_back_is_detected(network: Network) -> None:
-    past = Past(READ)
+    past = Tape(READ)
     async with lying_validator(network.credentials, past) as credentials, AsyncClient.open(credentials) as client:
         await client.put(b"one", "hippy://rollback/row")
         assert await client.get("hippy://rollback/row") == b"one"
         await client.put(b"two", "hippy://rollback/row")
-        past.is_back = True
+        past.plays = True
         with pytest.raises(IntegrityError, match="version 1 of an object whose version 2 was seen"):
             await client.get("hippy://rollback/row")
 
 
 async def test_a_listing_rolled_back_is_detected(network: Network) -> None:
-    past = Past(LIST)
+    past = Tape(LIST)
     async with lying_validator(network.credentials, past) as credentials, AsyncClient.open(credentials) as client:
         await client.put(b"one", "hippy://rollback-list/x")
         await client.list("hippy://rollback-list", recursive=True)
         await client.put(b"two", "hippy://rollback-list/x")
-        past.is_back = True
+        past.plays = True
         with pytest.raises(IntegrityError, match="version 1 of an object whose version 2 was seen"):
             await client.list("hippy://rollback-list", recursive=True)
 
 
 async def test_a_deleted_row_rolled_back_is_detected(network: Network) -> None:
-    past = Past(READ)
+    past = Tape(READ)
     async with lying_validator(network.credentials, past) as credentials, AsyncClient.open(credentials) as client:
         await client.put(b"one", "hippy://rollback/deleted")
         await client.get("hippy://rollback/deleted")
         await client.delete("hippy://rollback/deleted")
-        past.is_back = True
+        past.plays = True
         with pytest.raises(IntegrityError, match="version 1 of an object whose version 2 was seen"):
             await client.get("hippy://rollback/deleted")
 
@@ -90,7 +76,7 @@ async def test_a_manifest_rolled_back_is_detected(network: Network) -> None:
         await client.put(b"one", "hippy://rollback/manifest")
         assert await client.get("hippy://rollback/manifest") == b"one"
         await client.put(b"two", "hippy://rollback/manifest")
-        past.is_back = True
+        past.plays = True
         with pytest.raises(IntegrityError, match="altered manifest"):
             await client.get("hippy://rollback/manifest")
 
