@@ -1,20 +1,28 @@
 """One node of a local network as an operating-system process.
 
-A child gets a pipe as its standard input that nobody writes to. When the supervisor dies, even by SIGKILL, the
-kernel closes the pipe, the child reads the end of it and stops (hippy.cli.running._stop_with_parent). Its output
-goes to its log file.
+A node is what ``hippy miner run --with-parent`` is, forked from a process that has imported hippy (hippy.net.forking):
+a process of its own with its own log, which a signal ends as it ends any other.
+
+Its standard input is a pipe that ends with the supervisor. When that dies, even by SIGKILL, the kernel closes the pipe,
+the node reads the end of it and stops (hippy.cli.running._stop_with_parent).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import multiprocessing
 import os
-import signal
+import runpy
 import sys
-from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final, Literal
 
 from hippy.errors import TemporaryError, UsageError
+from hippy.net.forking import context
 from hippy.net.plan import NetworkPlan, NodePlan
 
 STOP_SECONDS: Final = 5.0
@@ -23,9 +31,6 @@ STOP_SECONDS: Final = 5.0
 LOG_TAIL_BYTES: Final = 2_000
 DEBUG: Final = "HIPPY_DEBUG"
 """The one variable of hippy's that a node inherits."""
-
-_NO_CERTIFICATES: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
-"""aiohttp loads the system's certificates when it is imported: 60 of 450 ms a process, for plain HTTP on loopback."""
 
 State = Literal["running", "stopped", "killed", "failed"]
 
@@ -37,7 +42,8 @@ class NodeProcess:
         self.node = node
         self.state: State = "stopped"
         self._plan = plan
-        self._process: Process | None = None
+        self._process: BaseProcess | None = None
+        self._ended = asyncio.Event()
         self._expected_end = False
 
     @property
@@ -46,26 +52,34 @@ class NodeProcess:
         return self._process.pid if self._process is not None and self.state == "running" else None
 
     async def start(self) -> None:
-        """Start the process.
+        """Start the process; the first waits until the fork server has imported what nodes need.
 
-        Raises UsageError when it runs already.
+        Raises UsageError when it runs already, TemporaryError when no process can be had.
         """
         if self.state == "running":
             raise UsageError(f"{self.node.name} is running already", hint="hippy net status")
-        settings = str(self._plan.settings_file(self.node))
-        command = [sys.executable, "-m", "hippy.cli", self.node.role, "run", "--config", settings, "--with-parent"]
-        with self._plan.log_file(self.node).open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *command, stdin=PIPE, stdout=log, stderr=log, env=_environment()
-            )
+        arguments = (self.node.role, "run", "--config", str(self._plan.settings_file(self.node)), "--with-parent")
+        process = context().Process(
+            target=run_node,
+            args=(arguments, self._plan.log_file(self.node)),
+            name=self.node.name,
+            daemon=True,  # so that one which was just starting when we were cancelled ends with us
+        )
+        try:
+            await asyncio.to_thread(process.start)
+        except (OSError, EOFError) as error:
+            raise TemporaryError(f"{self.node.name} cannot be started: {error}") from None
+        self._process = process
+        self._ended = asyncio.Event()
         self._expected_end = False
         self.state = "running"
+        asyncio.get_running_loop().add_reader(process.sentinel, _note_end, process, self._ended)
 
     async def watch(self) -> None:
         """Wait for the process to end and note how it did."""
         assert self._process is not None
         process = self._process
-        await process.wait()
+        await self._ended.wait()
         if process is self._process and self.state == "running":
             self.state = "stopped" if self._expected_end else "failed"
 
@@ -77,23 +91,20 @@ class NodeProcess:
         process = self._running()
         self.state = "killed"
         process.kill()
-        await process.wait()
+        await self._ended.wait()
 
     async def stop(self) -> None:
         """End the process with SIGTERM, and with SIGKILL when it does not listen; fine when it has ended."""
         if self.state != "running" or self._process is None:
             return
         self._expected_end = True
-        process = self._process
+        self._process.terminate()
         try:
-            process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-        except ProcessLookupError:
-            pass
+                await self._ended.wait()
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            self._process.kill()
+            await self._ended.wait()
         self.state = "stopped"
 
     def check_alive(self) -> None:
@@ -104,7 +115,7 @@ class NodeProcess:
                 hint=f"its log is {self._plan.log_file(self.node)}",
             )
 
-    def _running(self) -> Process:
+    def _running(self) -> BaseProcess:
         if self.state != "running" or self._process is None:
             raise UsageError(f"{self.node.name} is not running ({self.state})")
         return self._process
@@ -117,7 +128,29 @@ class NodeProcess:
         return errors[-1] if errors else lines[-1]
 
 
-def _environment() -> dict[str, str]:
-    """Return our environment without hippy's variables, which would overrule every node's settings file."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HIPPY_") or name == DEBUG}
-    return {**kept, **_NO_CERTIFICATES}
+def _note_end(process: BaseProcess, ended: asyncio.Event) -> None:
+    asyncio.get_running_loop().remove_reader(process.sentinel)
+    process.join()
+    ended.set()
+
+
+def run_node(arguments: Sequence[str], log: Path) -> None:
+    """Be the node that ``hippy`` with these arguments is; called in a process of its own."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    os.dup2(parent.sentinel, 0)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for name in os.environ.keys() - environment_of(os.environ).keys():
+        del os.environ[name]
+    with suppress(OSError):  # for those who look with ps or top; only Linux has it
+        Path("/proc/self/comm").write_text(log.parent.name, encoding="utf-8")
+    gc.freeze()  # what was imported stays: not looked through again, so the memory remains shared
+    sys.argv = ["hippy", *arguments]
+    runpy.run_module("hippy.cli", run_name="__main__")
+
+
+def environment_of(given: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without hippy's variables, which would overrule every node's settings file."""
+    return {name: value for name, value in given.items() if not name.startswith("HIPPY_") or name == DEBUG}

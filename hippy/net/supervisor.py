@@ -18,19 +18,26 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, HippyError, TemporaryError
 from hippy.identity import load_keyfile
-from hippy.net.plan import LOCK_FILE, NetworkPlan, NodePlan
+from hippy.net.forking import prepare
+from hippy.net.plan import LOCK_FILE, NetworkPlan, NodePlan, Role
 from hippy.net.process import NodeProcess, State
 from hippy.transport.client import Call, Http, Peer, open_http
+from hippy.wire.canonical import Message
 from hippy.wire.node import DIRECTORY_BYTES_MAX, Directory
+from hippy.wire.status import STATUS_BYTES_MAX, NetworkStatus
+from hippy.wire.validators import VALIDATORS_BYTES_MAX, Validators
 
 READY_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
+ASK_SECONDS: Final = 5.0
+
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class Supervisor:
     async def start(self, name: str) -> None:
         """Start one node.
 
-        Raises UsageError when there is no such node or it runs.
+        Raises UsageError when there is no such node or it runs, TemporaryError when no process can be had.
         """
         process = self._process(name)
         await process.start()
@@ -69,9 +76,10 @@ class Supervisor:
         watcher.add_done_callback(self._watchers.discard)
 
     async def start_all(self) -> None:
-        """Start every node."""
-        for name in self._processes:
-            await self.start(name)
+        """Start every node; miners first, since a validator looks for them when it starts and then once a probe."""
+        for role in ("miner", "validator"):
+            for node in self.plan.of_role(role):
+                await self.start(node.name)
 
     async def kill(self, name: str) -> None:
         """End one node with SIGKILL.
@@ -93,12 +101,12 @@ class Supervisor:
         ]
 
     async def wait_ready(self) -> None:
-        """Wait until every validator's directory shows every running miner live.
+        """Wait until every running validator shows every running miner, and every other running validator, live.
 
         Raises TemporaryError when a node ends by itself or it takes too long.
         """
         deadline = self._clock.now() + READY_SECONDS
-        waiting = {node.name for node in self.plan.of_role("validator")}
+        waiting = {process.node.name for process in self._running("validator")}
         while waiting:
             for process in self._processes.values():
                 process.check_alive()
@@ -109,17 +117,40 @@ class Supervisor:
                 await self._clock.sleep(POLL_SECONDS)
         self.ready = True
 
+    async def behind(self) -> dict[str, int]:
+        """Return of each running validator how many records of others' logs it knows of and has not."""
+        call = Call("GET", "/v1/status", answer_bytes_max=STATUS_BYTES_MAX, deadline_seconds=ASK_SECONDS)
+        names = [process.node.name for process in self._running("validator")]
+        told = await asyncio.gather(*(self._ask(name, call, NetworkStatus) for name in names))
+        return {
+            name: sum(each.log.behind for each in status.validators if each.log is not None)
+            for name, status in zip(names, told, strict=True)
+            if status is not None
+        }
+
     async def _is_complete(self, validator: str) -> bool:
+        miners = Call("GET", "/v1/miners", answer_bytes_max=DIRECTORY_BYTES_MAX, deadline_seconds=ASK_SECONDS)
+        validators = Call("GET", "/v1/validators", answer_bytes_max=VALIDATORS_BYTES_MAX, deadline_seconds=ASK_SECONDS)
+        directory = await self._ask(validator, miners, Directory)
+        others = await self._ask(validator, validators, Validators)
+        if directory is None or others is None:
+            return False  # not up yet; a node that ended is found by check_alive
+        live = {str(each.endpoint) for each in directory.miners if each.state == "live"}
+        live |= {str(each.endpoint) for each in others.validators if each.state == "live"}
+        running = [*self._running("miner"), *self._running("validator")]
+        return all(str(process.node.endpoint) in live for process in running)
+
+    async def _ask(self, validator: str, call: Call, kind: type[M]) -> M | None:
+        """Return what a validator answers, None where it does not."""
         node = self.plan.node(validator)
         hotkey = load_keyfile(self.plan.hotkey_file(node)).public_key
-        call = Call("GET", "/v1/miners", answer_bytes_max=DIRECTORY_BYTES_MAX, deadline_seconds=5.0)
         try:
-            directory = await self._http.message(Peer(node.endpoint, hotkey), call, Directory)
+            return await self._http.message(Peer(node.endpoint, hotkey), call, kind)
         except HippyError:
-            return False  # not up yet; a node that ended is found by check_alive
-        running = [p for p in self._processes.values() if p.node.role == "miner" and p.state == "running"]
-        live = {str(miner.endpoint) for miner in directory.miners if miner.state == "live"}
-        return all(str(process.node.endpoint) in live for process in running)
+            return None
+
+    def _running(self, role: Role) -> list[NodeProcess]:
+        return [each for each in self._processes.values() if each.node.role == role and each.state == "running"]
 
     def _process(self, name: str) -> NodeProcess:
         return self._processes[self.plan.node(name).name]
@@ -136,6 +167,7 @@ async def supervising(plan: NetworkPlan, *, clock: Clock) -> AsyncIterator[Super
     Raises ConfigError when another supervisor runs this network.
     """
     with _locked(plan.directory):
+        prepare()
         async with open_http(None, clock) as http:
             supervisor = Supervisor(plan, http, clock)
             try:

@@ -30,6 +30,9 @@ START_SECONDS: Final = 1_800_000_000.0
 _SETTLE_TURNS: Final = 32
 """Turns of the event loop given to woken tasks; a chain of awaits, task groups and queues needs a handful."""
 
+_IDLE_TURNS: Final = 4
+"""Turns without anything to do after which no more are given: only sockets and threads could bring something."""
+
 
 class VirtualClock:
     """A Clock whose time is a value; see the module's docstring."""
@@ -74,5 +77,10 @@ class VirtualClock:
 
 
 async def _settle() -> None:
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)  # asyncio's own loops tell what is still to be run
+    idle = 0
     for _ in range(_SETTLE_TURNS):
         await asyncio.sleep(0)
+        idle = 0 if ready is None or ready else idle + 1
+        if idle == _IDLE_TURNS:
+            return

@@ -74,17 +74,26 @@ async def _play(seed: int) -> World:
 
 
 _sweep = store._sweep
+_verify = lru_cache(maxsize=10_000)(bittensor_core.verify)
+"""Miners, validator and clients check the same signatures; so do the histories of one seed under several mutations."""
 
 
 async def _sweep_what_is_there(files: Any, index: Any) -> None:
     """Leave out the sweep of an empty disk, which takes as long as everything else at a miner's start."""
-    if not _has_no_bytes(files):
+    if not _has_no_files(files):
         await _sweep(files, index)
 
 
-def _has_no_bytes(files: Any) -> bool:
-    """Look for piece files without going through 256 folders."""
-    return bool(files._disk._used_bytes == 0)
+def _has_no_files(files: Any) -> bool:
+    """Look for piece files without making a path for each of 256 folders; one without bytes is a file too."""
+    return not _names_of_files(files._disk._root)
+
+
+def _names_of_files(directory: Any) -> list[str]:
+    names = list[str]()
+    for name, node in directory.now.items():
+        names += _names_of_files(node) if hasattr(node, "now") else [name]
+    return names
 
 
 @contextmanager
@@ -95,7 +104,7 @@ def _repeatable(seed: int) -> Iterator[None]:
         patch.object(secrets, "token_bytes", lambda count=32: source.randbytes(count)),
         patch.object(secrets, "token_hex", lambda count=32: source.randbytes(count).hex()),
         patch.object(store, "_sweep", _sweep_what_is_there),
-        patch.object(PieceFiles, "is_empty", _has_no_bytes),
-        patch.object(bittensor_core, "verify", lru_cache(maxsize=10_000)(bittensor_core.verify)),
+        patch.object(PieceFiles, "is_empty", _has_no_files),
+        patch.object(bittensor_core, "verify", _verify),
     ):
         yield

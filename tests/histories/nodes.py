@@ -221,7 +221,8 @@ class ValidatorNode(Node):
 
     async def _sweep(self, service: Service) -> None:
         while True:
-            await service.sweep()
+            with suppress(HippyError):  # a validator's sweep is tried again later, whatever it met
+                await service.sweep()
             await CLOCK.sleep(self.pause_seconds)
 
 

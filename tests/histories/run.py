@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from collections import Counter
 
 from tests.histories.history import play
@@ -17,9 +18,10 @@ def main(arguments: list[str]) -> int:
     for seed in range(first, first + count):
         try:
             world = play(seed)
-        except Violation as violation:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this seed's, and the others are played on
             failed.append(seed)
-            print(f"seed {seed}: {violation}\nreplay: python -m tests.histories.run {seed}\n")
+            told = str(error) if isinstance(error, Violation) else traceback.format_exc()
+            print(f"seed {seed}: {told}\nreplay: python -m tests.histories.run {seed}\n")
             continue
         visits += world.visits
         if count == 1:
