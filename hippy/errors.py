@@ -9,6 +9,7 @@
     ├── AuthError                  auth               4  the caller's (also PermissionError)
     ├── QuotaError                 quota              7  the account's
     ├── ConflictError              conflict          10  a concurrent writer's
+    ├── NotHomeError               not_home          12  nobody's: another validator is the account's home
     ├── IntegrityError             integrity          6  the data's or its holder's
     ├── TemporaryError             temporary          5  the world's: try again
     │   ├── DeadlineError          timeout            5  (also TimeoutError)
@@ -90,6 +91,13 @@ class ConflictError(HippyError):
     exit_code = 10
 
 
+class NotHomeError(HippyError):
+    """Another validator is the account's home, which alone takes changes of it."""
+
+    code = "not_home"
+    exit_code = 12
+
+
 class IntegrityError(HippyError):
     """Bytes do not match the root, hash or signature they were promised under."""
 
@@ -149,6 +157,7 @@ HTTP_STATUS: dict[str, int] = {
     "not_found": 404,
     "timeout": 408,
     "conflict": 409,
+    "not_home": 421,
     "integrity": 422,
     "too_large": 413,
     "rate_limited": 429,

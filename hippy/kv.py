@@ -1,11 +1,18 @@
-"""Ordered key-value state with durable transactions, over RocksDB (hippy.rocks).
+"""Ordered key-value state with durable transactions: the seam, and its embedded implementation over RocksDB.
 
 The seam is :class:`Database`: a function reads and writes through a :class:`Transaction`; when ``transact``
 returns, its writes are on disk, all of them or (if the function raised) none. Functions run one after the other
 in one writer thread, so a read inside a transaction is exact; waiting transactions share one synced write
-(group commit). hippy.testing.kv has the in-memory twin and the contract suite.
+(hippy.group_commit). hippy.postgres keeps the same contract on a server that several processes share; hippy.testing.kv
+has the in-memory twin and the contract suite.
 
 Invariants: keys and values are bytes; keys sort bytewise; a failed transaction leaves no trace.
+
+**Leases** share out work: the rows below a key prefix are a queue in the order of their keys (of up to 1 KiB), and
+:meth:`Database.lease` gives entries of it to one worker for a while. A lease keeps other workers from an entry and
+nothing else: transactions do not see it, it may run out under a worker, and an embedded database forgets it with its
+process. So whoever has worked on an entry looks in its transaction whether the entry is still there, and removes it in
+the same one.
 
 After a refused write the writer thread opens the database again by itself (hippy.rocks says why, and what becomes of
 the refused batch): at once, and then ahead of a later transaction, but not more often than every
@@ -24,52 +31,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from heapq import merge
 from pathlib import Path
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar
 
 from hippy.errors import ConfigError, TemporaryError
+from hippy.group_commit import GroupCommit, Job
 from hippy.points import reached
 from hippy.rocks import Rocks, open_rocks
+from hippy.transactions import Overlay, Reader, Transaction
+from hippy.work_leases import WorkLeases, check_lease
+
+__all__ = ["Database", "Overlay", "Reader", "RocksDatabase", "Transaction", "open_database"]
 
 log = logging.getLogger("hippy.kv")
 
 T = TypeVar("T")
-GROUP_MAX: Final = 256
-"""Transactions that share one synced write; bounds the wait of the first of them."""
-
-QUEUE_MAX: Final = 4096
 
 REOPEN_SECONDS: Final = 1.0
 """After a refused write the database is opened again at most this often: readers wait meanwhile, up to a second."""
 
 UNASKED_SECONDS: Final = 5.0
 """It is tried so often while nobody writes."""
-
-
-class Reader(Protocol):
-    """A view of the state."""
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the value of ``key``, or None."""
-
-    def scan(self, prefix: bytes, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values below ``prefix`` in order, beginning behind the key ``after``."""
-
-
-class Transaction(Reader, Protocol):
-    """A view that includes this transaction's own writes, and takes more."""
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Set a key."""
-
-    def delete(self, key: bytes) -> None:
-        """Remove a key, if it is there."""
 
 
 class Database(Protocol):
@@ -80,6 +66,22 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Reader], T]) -> T:
         """Run ``work`` on one unchanging view of the newest state, off the event loop, beside other readers."""
+
+    async def lease(
+        self, queue: bytes, holder: bytes, *, now: float, seconds: float, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Lease the first entries below the prefix ``queue`` that nobody has a lease of at ``now``, in key order.
+
+        They are ``holder``'s until ``now + seconds``; the holder itself does not get them again before. At most
+        ``limit``, and fewer than there are where others take some at the same moment. Raises UsageError for limits
+        that hippy.work_leases does not allow.
+        """
+
+    async def renew(self, keys: Sequence[bytes], holder: bytes, *, now: float, seconds: float) -> list[bytes]:
+        """Make leases of ``holder`` last until ``now + seconds``; returns the keys of those that had not run out."""
+
+    async def unlease(self, keys: Sequence[bytes], holder: bytes) -> None:
+        """End leases of ``holder``: others may have the entries at once. What it does not hold is left alone."""
 
 
 @asynccontextmanager
@@ -101,27 +103,40 @@ class RocksDatabase:
     def __init__(self, rocks: Rocks) -> None:
         self._rocks = rocks
         self._refused: _Refused | None = None  # the writer thread's
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_MAX)
-        self._gate = threading.Lock()  # no job may get in line behind the end mark, where nobody would answer it
-        self._closed = False
-        self._writer = threading.Thread(target=self._write_loop, name="hippy-kv", daemon=True)
-        self._writer.start()
+        self._leases = WorkLeases()
+        self._leasing = threading.Lock()
+        self._commits = GroupCommit(self)
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         """See Database."""
-        job = _Job(work, asyncio.get_running_loop())
-        with self._gate:
-            if self._closed:
-                raise TemporaryError("the database is closed")
-            try:
-                self._jobs.put_nowait(job)
-            except queue.Full:
-                raise TemporaryError("too many writes are waiting", hint="try again in a moment") from None
-        return cast(T, await job.done)
+        return await self._commits.transact(work)
 
     async def read(self, work: Callable[[Reader], T]) -> T:
         """See Database."""
         return await asyncio.to_thread(self._read, work)
+
+    async def lease(
+        self, queue: bytes, holder: bytes, *, now: float, seconds: float, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """See Database."""
+        check_lease(holder, seconds=seconds, limit=limit)
+
+        def take(reader: Reader) -> list[tuple[bytes, bytes]]:
+            with self._leasing:
+                return self._leases.take(reader.scan(queue), holder, now=now, seconds=seconds, limit=limit)
+
+        return await self.read(take)
+
+    async def renew(self, keys: Sequence[bytes], holder: bytes, *, now: float, seconds: float) -> list[bytes]:
+        """See Database."""
+        check_lease(holder, seconds=seconds, limit=max(1, len(keys)))
+        with self._leasing:
+            return self._leases.renew(keys, holder, now=now, seconds=seconds)
+
+    async def unlease(self, keys: Sequence[bytes], holder: bytes) -> None:
+        """See Database."""
+        with self._leasing:
+            self._leases.give_back(keys, holder)
 
     def _read(self, work: Callable[[Reader], T]) -> T:
         with self._rocks.view() as view:
@@ -129,58 +144,26 @@ class RocksDatabase:
 
     def close(self) -> None:
         """Finish waiting transactions and let go of the directory."""
-        with self._gate:
-            self._closed = True
-        self._jobs.put(None)
-        self._writer.join()
+        self._commits.close()
         self._rocks.close()
 
-    def _write_loop(self) -> None:
-        while (first := self._next()) is not None:
-            group, closing = self._gather(first)
-            self._write_group(group)
-            if closing:
-                return
+    def idle_seconds(self) -> float | None:
+        """See hippy.group_commit.Committer: there is something to recover from, or there is not."""
+        return None if self._refused is None else UNASKED_SECONDS
 
-    def _next(self) -> _Job | None:
-        """Return the next job, None for the end; recover meanwhile if there is something to recover from."""
-        while (refused := self._refused) is not None:
-            try:
-                return self._jobs.get(timeout=UNASKED_SECONDS)
-            except queue.Empty:
-                try:
-                    self._recovered(refused)
-                except Exception:  # the top of the thread, as in _write_group
-                    log.exception("recovering from a refused write failed")
-        return self._jobs.get()
+    def idle(self) -> None:
+        """See hippy.group_commit.Committer."""
+        if self._refused is not None:
+            self._recovered(self._refused)
 
-    def _gather(self, first: _Job) -> tuple[list[_Job], bool]:
-        group = [first]
-        while len(group) < GROUP_MAX:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return group, True
-            group.append(job)
-        return group, False
+    def commit(self, group: Sequence[Job]) -> None:
+        """Run a group over one overlay and write it synced. See hippy.group_commit.Committer."""
+        if self._refused is not None and not self._recovered(self._refused):
+            self._run_without_writing(group, self._refused.failure)
+        else:
+            self._run_and_write(group)
 
-    def _write_group(self, group: list[_Job]) -> None:
-        """Run a group over one overlay, write it synced, and only then answer anybody."""
-        try:
-            if self._refused is not None and not self._recovered(self._refused):
-                self._run_without_writing(group, self._refused.failure)
-            else:
-                self._run_and_write(group)
-        except Exception as error:  # the top of the thread: had it ended, all would wait for ever
-            log.exception("a group of transactions failed")
-            for job in group:
-                job.fail(error)
-        for job in group:
-            job.answer()
-
-    def _run_and_write(self, group: list[_Job]) -> None:
+    def _run_and_write(self, group: Sequence[Job]) -> None:
         with self._rocks.view() as view:
             state = Overlay(view)
             for job in group:
@@ -201,7 +184,7 @@ class RocksDatabase:
             return error
         return None
 
-    def _run_without_writing(self, group: list[_Job], failure: TemporaryError) -> None:
+    def _run_without_writing(self, group: Sequence[Job], failure: TemporaryError) -> None:
         """Answer the transactions that write nothing, and refuse the others, while there is nowhere to write."""
         with self._rocks.view() as view:
             for job in group:
@@ -238,71 +221,3 @@ class _Refused:
         self.failure = failure
         self.keys = keys
         self.next_try = 0.0
-
-
-class _Job:
-    """One transaction on its way through the writer thread."""
-
-    def __init__(self, work: Callable[[Transaction], object], loop: asyncio.AbstractEventLoop) -> None:
-        self._work = work
-        self._loop = loop
-        self._result: object = None
-        self._error: BaseException | None = None
-        self.done: asyncio.Future[object] = loop.create_future()
-
-    def run(self, state: Overlay) -> None:
-        """Run the work on a layer of its own, which is kept only when it did not raise."""
-        layer = Overlay(state)
-        try:
-            self._result = self._work(layer)
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the transaction
-            self._error = error
-        else:
-            state.changes.update(layer.changes)
-
-    def fail(self, error: BaseException) -> None:
-        """Mark the transaction as not written, unless it had failed by itself."""
-        self._error = self._error or error
-
-    def answer(self) -> None:
-        """Resolve the waiting future in its own loop."""
-        self._loop.call_soon_threadsafe(self._resolve)
-
-    def _resolve(self) -> None:
-        if self.done.cancelled():
-            return
-        if self._error is not None:
-            self.done.set_exception(self._error)
-        else:
-            self.done.set_result(self._result)
-
-
-class Overlay:
-    """A transaction's writes over a reader: sees both, changes only itself. None marks a deletion."""
-
-    def __init__(self, below: Reader) -> None:
-        self._below = below
-        self.changes: dict[bytes, bytes | None] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        """See Reader."""
-        return self.changes[key] if key in self.changes else self._below.get(key)
-
-    def scan(self, prefix: bytes, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """See Reader. What is written while it runs, it does not show."""
-        own = {
-            key: value
-            for key, value in self.changes.items()
-            if key.startswith(prefix) and (after is None or key > after)
-        }
-        kept = ((key, value) for key, value in self._below.scan(prefix, after) if key not in own)
-        written = sorted((key, value) for key, value in own.items() if value is not None)
-        return merge(kept, written)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """See Transaction."""
-        self.changes[key] = value
-
-    def delete(self, key: bytes) -> None:
-        """See Transaction."""
-        self.changes[key] = None

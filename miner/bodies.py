@@ -34,6 +34,33 @@ async def receive(content: StreamReader, length: int) -> tuple[bytearray, list[b
         raise
 
 
+async def receive_exactly(content: StreamReader, length: int) -> bytes:
+    """Return the next ``length`` bytes of a body.
+
+    Raises ProtocolError when it has fewer, DeadlineError when they are slower than hippy.transport.limits allows.
+    """
+    try:
+        async with asyncio.timeout(limits.deadline_seconds(length)):
+            return await content.readexactly(length)
+    except TimeoutError:
+        raise DeadlineError("the body did not arrive in time") from None
+    except asyncio.IncompleteReadError as error:
+        raise ProtocolError(f"the body ended {length - len(error.partial)} bytes too early") from None
+
+
+async def throw_away(content: StreamReader, length: int) -> None:
+    """Read up to ``length`` bytes more and keep none, so that the sender gets to read an answer to what came before.
+
+    Ends early when they do not come in time.
+    """
+    try:
+        async with asyncio.timeout(limits.deadline_seconds(length)):
+            while length > 0 and (chunk := await _next(content)):
+                length -= len(chunk)
+    except TimeoutError:
+        return
+
+
 async def _fill(buffer: bytearray, content: StreamReader) -> list[bytes]:
     tree, filled, length = TreeBuilder(), 0, len(buffer)
     while chunk := await _next(content):

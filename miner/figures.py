@@ -58,6 +58,10 @@ class Figures:
     uploads: Counter[str] = field(default_factory=Counter)
     """``stored``, ``repeated`` (answered with the receipt there was), or the code of the error (PROTOCOL §9)."""
 
+    repairs: Counter[str] = field(default_factory=Counter)
+    """Orders: ``made``, ``copied``, ``repeated`` (answered as before), ``sources`` (some could not be had),
+    ``mismatch``, or the code of the error."""
+
     reads: Counter[str] = field(default_factory=Counter)
     """``read``, or the code of the error."""
 
@@ -70,6 +74,13 @@ class Figures:
     releases: Counter[str] = field(default_factory=Counter)
     """What issuers said of tickets: ``live``, ``unknown``, ``released``, ``refused`` (a release that is none),
     ``unanswered``."""
+
+    is_draining: bool = False
+    """Whether this miner is leaving."""
+
+    drain_pieces: int | None = None
+    drain_bytes: int | None = None
+    """What it still holds, as all its validators said last; None where it does not leave, too."""
 
     removed_pieces: int = 0
     removed_bytes: int = 0

@@ -139,7 +139,22 @@ class Inventory:
         call = Call("POST", "/v1/inventory", body=asked.encode(), answer_bytes_max=INVENTORY_ANSWER_BYTES_MAX)
         raw = await self._http.bytes(peer, call)
         now = int(self._clock.now())
-        return await asyncio.to_thread(read_answer, page, raw, self._network, now, self._pace)
+        told = await asyncio.to_thread(read_answer, page, raw, self._network, now, self._pace)
+        await self._check_movers(told)
+        return told
+
+    async def _check_movers(self, told: Told) -> None:
+        """Take away what says that a piece moved to a miner that is none of this subnet: anybody can sign a receipt.
+
+        Raises TemporaryError when the chain does not answer.
+        """
+        believed = []
+        for release in told.releases:
+            if release.receipt is None or await self._issuers.is_registered(release.receipt.miner):
+                believed.append(release)
+            else:
+                told.refuse(f"{ss58_encode(release.receipt.miner)}, which is to have the piece now, is not registered")
+        told.releases = believed
 
     async def _take(self, validator: PublicKey, told: Told) -> None:
         """End what has ended, durably, and count the rest."""

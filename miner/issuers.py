@@ -44,9 +44,13 @@ class Issuers:
         await shake_hands(self._http, peer, "validator", chain.network, local=chain.is_local, clock=self._clock)
         return peer
 
-    async def _neuron(self, validator: PublicKey) -> Neuron | None:
+    async def is_registered(self, hotkey: PublicKey) -> bool:
+        """Return whether the metagraph shows a hotkey. Raises TemporaryError when the chain does not answer."""
+        return await self._neuron(hotkey) is not None
+
+    async def _neuron(self, hotkey: PublicKey) -> Neuron | None:
         try:
             async with asyncio.timeout(CHAIN_SECONDS):
-                return (await self._chain.metagraph()).by_hotkey(validator)
+                return (await self._chain.metagraph()).by_hotkey(hotkey)
         except TimeoutError:
             raise TemporaryError("the chain does not answer") from None

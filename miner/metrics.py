@@ -2,12 +2,12 @@
 
 Example::
 
-    admin.attach(attached(settings.data_dir, store.figures))
+    admin.attach(attached(settings.data_dir, store.figures, drain_routes(draining)))
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from hippy.miner.figures import Figures
 from hippy.transport.admin import Attached
 from hippy.transport.figures import Metric, Sample
 from hippy.transport.readiness import disk_check
+from hippy.transport.server import Route
 
 CAPACITY: Final = Metric("hippy_miner_capacity_bytes", "gauge", "Bytes of pieces that the operator offers.")
 USED: Final = Metric("hippy_miner_used_bytes", "gauge", "Bytes of pieces accounted as used, trash among them.")
@@ -40,6 +41,12 @@ SCRUB_BAD: Final = Metric("hippy_miner_scrub_bad_total", "counter", "Pieces that
 UPLOADS: Final = Metric(
     "hippy_miner_uploads_total", "counter", "Uploads: stored, repeated, or the code of the error.", ("outcome",)
 )
+REPAIRS: Final = Metric(
+    "hippy_miner_repairs_total",
+    "counter",
+    "Orders to repair: made, copied, repeated, sources (some could not be had), mismatch, or the code of the error.",
+    ("outcome",),
+)
 READS: Final = Metric("hippy_miner_reads_total", "counter", "Reads: read, or the code of the error.", ("outcome",))
 AUDITS: Final = Metric(
     "hippy_miner_audits_total", "counter", "Audits: answered, or the code of the error.", ("outcome",)
@@ -48,19 +55,27 @@ LEAVES: Final = Metric(
     "hippy_miner_audit_leaves_total", "counter", "Leaves in answers to audits, by status.", ("status",)
 )
 RELEASES: Final = Metric("hippy_miner_releases_total", "counter", "What issuers said of tickets.", ("state",))
+DRAINING: Final = Metric("hippy_miner_draining", "gauge", "1 while the miner is leaving (hippy miner drain), else 0.")
+DRAIN_PIECES: Final = Metric(
+    "hippy_miner_drain_pieces", "gauge", "Pieces that a leaving miner still holds, as its validators say."
+)
+DRAIN_BYTES: Final = Metric(
+    "hippy_miner_drain_bytes", "gauge", "Bytes that a leaving miner still holds, as its validators say."
+)
 REMOVED: Final = Metric("hippy_miner_removed_pieces_total", "counter", "Pieces of trash that were removed.")
 REMOVED_BYTES: Final = Metric("hippy_miner_removed_bytes_total", "counter", "Bytes of trash that were removed.")
 
 METRICS: Final = (
     *(CAPACITY, USED, TRASH, ALLOCATED, FREE, BALLAST, PIECES, OBLIGATIONS, QUARANTINE_BYTES, QUARANTINE),
     *(SCRUB_STARTED, SCRUB_BYTES, SCRUB_PIECES, SCRUB_ROUNDS, SCRUB_BAD),
-    *(UPLOADS, READS, AUDITS, LEAVES, RELEASES, REMOVED, REMOVED_BYTES),
+    *(UPLOADS, REPAIRS, READS, AUDITS, LEAVES, RELEASES, DRAINING, DRAIN_PIECES, DRAIN_BYTES, REMOVED, REMOVED_BYTES),
 )
 
 
-def attached(data_dir: Path, figures: Figures) -> Attached:
-    """Return what the admin port shows of a miner whose store is open."""
-    return Attached(checks={"disk": disk_check(data_dir)}, metrics=METRICS, figures=figures_of(figures))
+def attached(data_dir: Path, figures: Figures, routes: Sequence[Route] = ()) -> Attached:
+    """Return what the admin port shows of a miner whose store is open, and the routes that it answers there."""
+    checks = {"disk": disk_check(data_dir)}
+    return Attached(checks=checks, metrics=METRICS, figures=figures_of(figures), routes=routes)
 
 
 def figures_of(figures: Figures) -> Callable[[], Awaitable[Iterable[Sample]]]:
@@ -93,6 +108,7 @@ def _samples(figures: Figures) -> Iterator[Sample]:
     yield SCRUB_BAD.sample(figures.scrub_bad)
     for metric, outcomes in (
         (UPLOADS, figures.uploads),
+        (REPAIRS, figures.repairs),
         (READS, figures.reads),
         (AUDITS, figures.audits),
         (LEAVES, figures.leaves),
@@ -100,5 +116,9 @@ def _samples(figures: Figures) -> Iterator[Sample]:
     ):
         for outcome, count in sorted(outcomes.items()):
             yield metric.sample(count, outcome)
+    yield DRAINING.sample(figures.is_draining)
+    for metric, known in ((DRAIN_PIECES, figures.drain_pieces), (DRAIN_BYTES, figures.drain_bytes)):
+        if known is not None:
+            yield metric.sample(known)
     yield REMOVED.sample(figures.removed_pieces)
     yield REMOVED_BYTES.sample(figures.removed_bytes)

@@ -57,6 +57,11 @@ class Told:
     reason: str = ""
     """Why the first of those was refused."""
 
+    def refuse(self, reason: str) -> None:
+        """Count a release that ends nothing."""
+        self.refused += 1
+        self.reason = self.reason or reason
+
 
 class ReleaseIndex:
     """What the index knows of ended obligations, and of those to ask about."""
@@ -121,8 +126,7 @@ def read_answer(asked: Sequence[Obligation], raw: bytes, network: bytes, now: in
         try:
             _read_state(obligation, state, told, network, now, pace)
         except HippyError as error:
-            told.refused += 1
-            told.reason = told.reason or error.message
+            told.refuse(error.message)
     return told
 
 

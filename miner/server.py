@@ -6,6 +6,7 @@ Routes (PROTOCOL §1, §3.2, §4)::
     PUT /v1/pieces/{root}                          store a piece, under a ticket
     GET /v1/pieces/{root}                          the whole piece
     GET /v1/pieces/{root}?offset=&length=&proof=1  the covering leaves with their range proof
+    POST /v1/repair                                make a piece of others (hippy.miner.repairs)
     POST /v1/audit                                 leaves with their paths, signed (hippy.miner.audit)
 
 A PUT is decided before its body is read: in the expect handler when the client asks first, else at the top of
@@ -35,19 +36,24 @@ from hippy.errors import HippyError, ProtocolError, TemporaryError, TooLargeErro
 from hippy.identity import Identity
 from hippy.ids import Root, id_from_hex
 from hippy.miner.audit import Audits
+from hippy.miner.background import background
 from hippy.miner.bodies import receive
 from hippy.miner.bounds import Budget
+from hippy.miner.drain_routes import drain_routes
+from hippy.miner.draining import Draining
 from hippy.miner.figures import counting_errors
 from hippy.miner.housekeeping import keeping_house
+from hippy.miner.issuers import Issuers
 from hippy.miner.metrics import attached
 from hippy.miner.rates import AUDITS_AT_ONCE_MAX, Rates, audits_per_second
+from hippy.miner.repairs import Repairs
 from hippy.miner.service import Admission, MinerService, Upload
 from hippy.miner.settings import MinerSettings
 from hippy.miner.store import PieceStore, open_store
 from hippy.proofs.ranges import covering_leaves, encode_range
 from hippy.proofs.tree import LEAF_BYTES
 from hippy.transport.admin import AdminPlace, admin_serving
-from hippy.transport.client import open_http
+from hippy.transport.client import Http, open_http
 from hippy.transport.granting import granted
 from hippy.transport.hello import HelloDesk
 from hippy.transport.outbox import Outbox
@@ -204,8 +210,13 @@ def build_miner(
     body_bytes_in_flight_max: int,
     validator_stake_min_rao: int = 1,
     epoch_seconds: float = USUAL_EPOCH_SECONDS,
+    http: Http | None = None,
 ) -> web.Application:
-    """Return the miner's application, ready to be served; ``epoch_seconds`` sets how often it may be audited."""
+    """Return the miner's application, ready to be served.
+
+    ``epoch_seconds`` sets how often it may be audited; without ``http``, with which other miners are read, it takes no
+    orders to repair.
+    """
     bodies = Budget(body_bytes_in_flight_max, "bytes of uploads")
     service = MinerService(identity, chain, store, bodies, clock, validator_stake_min_rao=validator_stake_min_rao)
     guard = Guard(identity.public_key, clock, NonceWindow())
@@ -213,7 +224,10 @@ def build_miner(
     rates = Rates(audits_per_second(epoch_seconds), AUDITS_AT_ONCE_MAX, clock)
     audits = Audits(identity, service.here, store, service.permits, guard, rates)
     desk = HelloDesk(identity, "miner", chain.network, chain.netuid, clock, space=store.space)
-    return build_app([desk.route(), *pieces.routes(), audits.route()])
+    routes = [desk.route(), *pieces.routes(), audits.route()]
+    if http is not None:
+        routes.append(Repairs(service, store, guard, chain, http, clock).route())
+    return build_app(routes)
 
 
 async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[Endpoint], None]) -> None:
@@ -233,6 +247,7 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
             extras=settings.extras(local=node.chain.is_local),
             clock=clock,
         ) as store,
+        open_http(node.identity, clock) as http,
     ):
         epoch_seconds = await node.chain.epoch_seconds()
         app = build_miner(
@@ -243,17 +258,20 @@ async def run_miner(settings: MinerSettings, *, clock: Clock, ready: Callable[[E
             body_bytes_in_flight_max=settings.body_bytes_in_flight_max,
             validator_stake_min_rao=settings.stake_min_rao(local=node.chain.is_local),
             epoch_seconds=epoch_seconds,
+            http=http,
         )
         admin.requests.count(app)
         allowed = granted(
             connections_max=settings.connections_max,
             connections_per_address_max=settings.connections_per_address_max,
         )
-        admin.attach(attached(settings.data_dir, store.figures))
+        issuers = Issuers(node.chain, http, clock)
+        draining = Draining(store, issuers, http, node.identity, clock, node.chain.network, epoch_seconds)
+        admin.attach(attached(settings.data_dir, store.figures, drain_routes(draining)))
         async with (
-            open_http(node.identity, clock) as http,
             serving(app, settings.host, settings.port, allowed=allowed, traffic=admin.traffic) as endpoint,
             keeping_house(store, node.chain, http, node.identity, clock, epoch_seconds, settings.chores()),
+            background(draining.run()),
         ):
             await publish(node.chain, settings.published(endpoint), clock)
             admin.announce()

@@ -11,13 +11,13 @@ validator allots another miner (§3.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from hippy.chain.protocol import Chain
 from hippy.clock import Clock
-from hippy.errors import AuthError, HippyError, IntegrityError, ProtocolError
+from hippy.errors import AuthError, HippyError, IntegrityError, NoSpaceError, ProtocolError
 from hippy.identity import Identity, ss58_encode
 from hippy.ids import MessageId, NetworkId, PublicKey, Root
 from hippy.miner.bounds import Budget, Hold
@@ -59,7 +59,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An upload whose body is wanted; ``hold`` is the memory and disk space set aside for it."""
+    """A ticket whose piece is wanted; ``hold`` is the memory and disk space set aside for it."""
 
     ticket: Ticket
     ticket_id: MessageId
@@ -73,17 +73,25 @@ def check_ticket(upload: Upload, here: Here, now: float) -> None:
     contradicts it.
     """
     ticket = upload.proof.ticket
-    _check_place(ticket, here)
-    if now > ticket.upload_by:
-        raise AuthError(f"the ticket expired {now - ticket.upload_by:.0f} s ago", hint="allocate the segment again")
-    if ticket.keep_until is not None and now > ticket.keep_until:
-        raise AuthError("the piece was owed only until a time that is past")
+    check_granted(ticket, here, now)
     if upload.root != ticket.root:
         raise ProtocolError(f"the path names piece {upload.root.hex()}, its ticket {ticket.root.hex()}")
     if upload.content_length != ticket.piece_length:
         raise ProtocolError(f"the piece has {ticket.piece_length} bytes, Content-Length is {upload.content_length}")
     if upload.sender != ticket.account:
         raise AuthError(f"the ticket is for another account than {ss58_encode(upload.sender)}")
+
+
+def check_granted(ticket: Ticket, here: Here, now: float) -> None:
+    """Check that a ticket is for this miner and this time, whoever shows it.
+
+    Raises AuthError when it is not.
+    """
+    _check_place(ticket, here)
+    if now > ticket.upload_by:
+        raise AuthError(f"the ticket expired {now - ticket.upload_by:.0f} s ago", hint="allocate the segment again")
+    if ticket.keep_until is not None and now > ticket.keep_until:
+        raise AuthError("the piece was owed only until a time that is past")
 
 
 def _check_place(ticket: Ticket, here: Here) -> None:
@@ -127,15 +135,30 @@ class MinerService:
         """
         check_ticket(upload, self.here, self._clock.now())
         ticket = upload.proof.ticket
-        if not await self.permits.has(ticket.validator):
-            raise AuthError(
-                f"{ss58_encode(ticket.validator)} may not issue tickets on this subnet: no permit, or too little stake"
-            )
+        await self.check_permit(ticket.validator)
         ticket_id = upload.proof.check(self.here.network)
+        return await self.admit_ticket(ticket, ticket_id, lambda: self._bodies.take(ticket.piece_length))
+
+    async def check_permit(self, validator: PublicKey) -> None:
+        """Raises AuthError for a validator whose tickets do not count, TemporaryError when nobody can say."""
+        if not await self.permits.has(validator):
+            raise AuthError(
+                f"{ss58_encode(validator)} may not issue tickets on this subnet: no permit, or too little stake"
+            )
+
+    async def admit_ticket(
+        self, ticket: Ticket, ticket_id: MessageId, take_memory: Callable[[], Hold]
+    ) -> Admission | Receipt:
+        """Return what a ticket that is known to be good needs, memory and disk, or the receipt it was answered with.
+
+        Raises NoSpaceError, RateLimitedError and TemporaryError; nothing is held then.
+        """
         known = await self._store.receipt(ticket.root, ticket_id)
         if known is not None and not await self._store.losses.knows(ticket.root):
             return known
-        return Admission(ticket, ticket_id, await self._set_aside(ticket))
+        if known is None and self._store.drains.is_on:
+            raise NoSpaceError("this miner is leaving and takes nothing new", hint="ask another miner")
+        return Admission(ticket, ticket_id, await self._set_aside(ticket, take_memory))
 
     async def keep(self, admission: Admission, data: Buffer, hashes: Sequence[bytes]) -> Receipt:
         """Make an admitted piece durable and return its receipt.
@@ -161,14 +184,14 @@ class MinerService:
         )
         return refusal.signed(self._identity, self.here.network)
 
-    async def _set_aside(self, ticket: Ticket) -> Hold:
-        body = self._bodies.take(ticket.piece_length)
+    async def _set_aside(self, ticket: Ticket, take_memory: Callable[[], Hold]) -> Hold:
+        memory = take_memory()
         try:
             room = await self._store.reserve(ticket.piece_length, ticket.root)
         except BaseException:
-            body.release()
+            memory.release()
             raise
-        return Hold(body.release, room.release)
+        return Hold(memory.release, room.release)
 
     def _receipt(self, admission: Admission) -> Receipt:
         receipt = Receipt(

@@ -37,6 +37,7 @@ from hippy.miner.aside import Aside
 from hippy.miner.ballast import Ballast
 from hippy.miner.bounds import Claims, Hold, Space
 from hippy.miner.disk import SYSTEM_DISK, Disk
+from hippy.miner.drains import DrainIndex
 from hippy.miner.figures import Figures
 from hippy.miner.files import FOLDERS, PieceFiles, make_data_directory
 from hippy.miner.leaves import ProvenLeaf
@@ -99,6 +100,8 @@ class PieceStore:
         """What nobody is owed any longer."""
         self.releases = ReleaseIndex(database)
         """Which obligations ended."""
+        self.drains = DrainIndex(database)
+        """Whether this miner is leaving."""
         self.scrubbed = ScrubIndex(database)
         """How far the background check came."""
 
@@ -108,8 +111,9 @@ class PieceStore:
         return self._threads.is_busy
 
     def space(self) -> tuple[int, int]:
-        """Return capacity and used bytes, as ``hello`` tells them."""
-        return self._space.capacity_bytes, self._space.used_bytes
+        """Return capacity and used bytes, as ``hello`` tells them: a miner that is leaving has no room."""
+        used_bytes = self._space.used_bytes
+        return used_bytes if self.drains.is_on else self._space.capacity_bytes, used_bytes
 
     def recount(self, totals: Totals) -> None:
         """Take the sums that a transaction left; called in the order in which they were answered."""
@@ -273,7 +277,9 @@ async def open_store(
         try:
             files, totals = await _open(data_dir, disk, opened, threads)
             space = Space(capacity_bytes, disk_reserve_bytes, totals.used_bytes)
-            yield PieceStore(files, opened, threads, clock or SystemClock(), space, ballast, totals, extras)
+            store = PieceStore(files, opened, threads, clock or SystemClock(), space, ballast, totals, extras)
+            await store.drains.load()
+            yield store
         finally:
             await asyncio.to_thread(threads.close)
 

@@ -12,6 +12,7 @@ Rows::
     "meta/format"                    "2"
     "meta/totals"                    4 u64: the sums of :class:`Totals`
     "meta/inventory"                 u64 time ‖ root ‖ ticket id: when issuers were asked last, and up to where
+    "meta/drain", "drain/"           the wish to leave, and who is to know of it (hippy.miner.drains)
     "meta/scrub"                     how far the background check came (hippy.miner.scrub)
 
 Numbers are little-endian where nothing else is said. Pure: functions over one transaction.

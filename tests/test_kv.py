@@ -18,6 +18,7 @@ from hippy.kv import Database, Reader, Transaction, open_database
 from hippy.rocks import Rocks
 from hippy.testing.kv import MemoryDatabase
 from hippy.testing.kv_contract import DatabaseContract, fill, increment, rows, stored
+from hippy.testing.lease_contract import LeaseContract
 
 ACKNOWLEDGED_MIN = 50
 
@@ -40,13 +41,13 @@ asyncio.run(main())
 """
 
 
-class TestMemoryDatabase(DatabaseContract):
+class TestMemoryDatabase(DatabaseContract, LeaseContract):
     @pytest.fixture
     async def database(self) -> Database:
         return MemoryDatabase()
 
 
-class TestRocksDatabase(DatabaseContract):
+class TestRocksDatabase(DatabaseContract, LeaseContract):
     @pytest.fixture
     async def database(self, tmp_path: Path) -> AsyncIterator[Database]:
         async with open_database(tmp_path / "db") as database:
@@ -146,7 +147,7 @@ async def test_close_finishes_waiting_transactions(tmp_path: Path) -> None:
         await started.wait()
         waiting = [asyncio.create_task(database.transact(increment)) for _ in range(20)]
         await asyncio.sleep(0)
-        assert database._jobs.qsize() == 20
+        assert database._commits.waiting == 20
         go_on.set()
     await first
     assert sorted(await asyncio.gather(*waiting)) == list(range(20))

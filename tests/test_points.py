@@ -17,7 +17,7 @@ from hippy.points import CRASH_VARIABLE, POINTS, arm, reached, watching
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
-    "kv": ("hippy/kv.py", "hippy/testing/"),
+    "kv": ("hippy/kv.py", "hippy/postgres/", "hippy/testing/"),
     "miner": ("miner/",),
     "validator": ("validator/",),
     "client": ("client/",),

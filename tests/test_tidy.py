@@ -35,6 +35,7 @@ FUNCTION_LINES_MAX = 60
 
 # Each of these is untyped, heavy or replaceable, so one module wraps it (docs/STYLE.md, rule 4).
 ONLY_IMPORTER = {
+    "asyncpg": "hippy/postgres/session.py",
     "bittensor": "hippy/chain/subtensor.py",
     "bittensor_core": "hippy/identity.py",
     "cffi": "erasure/isal_engine.py",

@@ -15,8 +15,9 @@ from hippy.errors import AuthError, QuotaError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
 from hippy.kv import Reader, Transaction
-from hippy.validator.log import Home, append
+from hippy.validator.log import TERM, Home, append
 from hippy.validator.tables import ACCOUNT, SETTING, USED, get_count, get_message, put_count
+from hippy.wire.home import HomeChange
 from hippy.wire.log import AccountRecord
 from hippy.wire.node import AccountStatus
 
@@ -25,8 +26,13 @@ def apply_accounts(txn: Transaction, home: Home, wanted: Iterable[AccountRecord]
     """Log and store every account that is new or changed."""
     changed = [record for record in wanted if record != get_message(txn, ACCOUNT + record.account, AccountRecord)]
     for record in changed:
-        txn.put(ACCOUNT + record.account, record.encode())
+        fold_account(txn, record)
     append(txn, home, changed, now)
+
+
+def fold_account(txn: Transaction, record: AccountRecord) -> None:
+    """Take over an account's class and quota as they are logged."""
+    txn.put(ACCOUNT + record.account, record.encode())
 
 
 def apply_settings(txn: Transaction, home: Home, listed: Sequence[AccountRecord], now: int) -> None:
@@ -87,6 +93,11 @@ def charge(txn: Transaction, terms: AccountRecord, size: int) -> None:
     put_count(txn, USED + terms.account, used + size)
 
 
+def charge_anyway(txn: Transaction, account: PublicKey, size: int) -> None:
+    """Charge ``size`` bytes of something that is logged, whatever the account's quota."""
+    put_count(txn, USED + account, get_count(txn, USED + account) + size)
+
+
 def refund(txn: Transaction, account: PublicKey, size: int) -> None:
     """Give back what was charged."""
     used = get_count(txn, USED + account)
@@ -94,11 +105,16 @@ def refund(txn: Transaction, account: PublicKey, size: int) -> None:
     put_count(txn, USED + account, used - size)
 
 
-def status_of(reader: Reader, terms: AccountRecord) -> AccountStatus:
-    """Return what ``GET /v1/account`` answers."""
+def status_of(
+    reader: Reader, terms: AccountRecord, home: PublicKey, term: int = TERM, change: HomeChange | None = None
+) -> AccountStatus:
+    """Return what ``GET /v1/account`` answers, of the registry of ``home``, where the account is in its ``term``."""
     return AccountStatus(
         account=terms.account,
         pay_class=terms.pay_class,
         quota_bytes=terms.quota_bytes,
         used_bytes=get_count(reader, USED + terms.account),
+        home=home,
+        term=term,
+        change=change,
     )

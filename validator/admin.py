@@ -65,7 +65,8 @@ class Administration:
 
     async def list_accounts(self) -> list[AccountStatus]:
         """Return every account that was set, in the order of keys, with what it uses."""
-        return await self._database.read(lambda reader: [status_of(reader, record) for record in _accounts(reader)])
+        us = self._home.hotkey
+        return await self._database.read(lambda reader: [status_of(reader, each, us) for each in _accounts(reader)])
 
     async def set_account(self, record: AccountRecord) -> AccountStatus:
         """Add or change an account, durably, and return what it has now.
@@ -76,7 +77,7 @@ class Administration:
 
         def work(txn: Transaction) -> AccountStatus:
             apply_accounts(txn, self._home, [record], now)
-            return status_of(txn, record)
+            return status_of(txn, record, self._home.hotkey)
 
         return await self._database.transact(work)
 

@@ -177,8 +177,13 @@ def remember_candidates(txn: Transaction, home: Home, pool: CandidatePool, now: 
     seq = get_count(txn, key)
     if seq == 0:
         seq = append(txn, home, [pool.members], now)
-        put_count(txn, key, seq)
+        fold_candidates(txn, pool.set_id, seq)
     return seq
+
+
+def fold_candidates(txn: Transaction, set_id: MessageId, seq: int) -> None:
+    """Note that the log's record ``seq`` holds this candidate set."""
+    put_count(txn, CANDIDATES + set_id, seq)
 
 
 def open_allocation(reader: Reader, account: PublicKey, segment_id: SegmentId, now: int) -> Allocation:
@@ -265,7 +270,12 @@ def _close(txn: Transaction, home: Home, allocation: Allocation, now: int) -> No
     if allocation.state == "open":
         refund(txn, allocation.account, allocation.charged_bytes)
         closed = AllocationClosed(segment_id=segment_id, upload_by=allocation.upload_by)
-        put_count(txn, CLOSED + segment_id, append(txn, home, [closed], now))
+        fold_closed(txn, closed, append(txn, home, [closed], now))
+
+
+def fold_closed(txn: Transaction, closed: AllocationClosed, seq: int) -> None:
+    """Note that the log's record ``seq`` closed a segment's allocation."""
+    put_count(txn, CLOSED + closed.segment_id, seq)
 
 
 def _store(txn: Transaction, allocation: Allocation) -> None:

@@ -47,14 +47,24 @@ def write_bucket(txn: Transaction, home: Home, row: BucketRow, now: int) -> Buck
     is_made, is_used = txn.get(BUCKET + key) is not None, next(txn.scan(LIVE + key), None) is not None
     if row.action == "delete":
         _check_deletion(is_made=is_made, is_used=is_used)
-        txn.delete(BUCKET + key)
-    elif not is_made:
-        if sum(1 for _ in islice(txn.scan(BUCKET + row.account), BUCKETS_MADE_MAX)) == BUCKETS_MADE_MAX:
-            raise QuotaError(f"an account makes at most {BUCKETS_MADE_MAX} buckets", hint="delete an empty one")
-        txn.put(BUCKET + key, row.encode())
+    elif not is_made and sum(1 for _ in islice(txn.scan(BUCKET + row.account), BUCKETS_MADE_MAX)) == BUCKETS_MADE_MAX:
+        raise QuotaError(f"an account makes at most {BUCKETS_MADE_MAX} buckets", hint="delete an empty one")
     if is_made == (row.action == "delete"):
+        fold_bucket(txn, row)
         append(txn, home, [row], now)
     return BucketAnswer(copies=1, existed=int(is_made or is_used))
+
+
+def fold_bucket(txn: Transaction, row: BucketRow) -> None:
+    """Take over a bucket that is logged as made or unmade.
+
+    Raises ProtocolError for a name of impossible length.
+    """
+    key = BUCKET + name_key(row.account, row.bucket, ())
+    if row.action == "delete":
+        txn.delete(key)
+    else:
+        txn.put(key, row.encode())
 
 
 def _check_deletion(*, is_made: bool, is_used: bool) -> None:

@@ -143,13 +143,18 @@ def record_segments(
     """Append a record for each segment, from which on its pieces are held and its first lease runs."""
     last_seq = append(txn, home, segments, now)
     for seq, segment in enumerate(segments, last_seq - len(segments) + 1):
-        record, segment_id = segment.record, segment.record.segment_id
-        txn.put(SEGMENT + segment_id, record.encode())
-        txn.put(ENVELOPES + segment_id, segment.envelopes.encode())
-        txn.put(OWNER + segment_id, record.account)
-        remember_holdings(txn, record, seq)
-        begin(txn, record, seq, now, pace)
-    count(txn, Statistic.SEGMENTS, len(segments))
+        fold_segment(txn, segment, seq, now, pace)
+
+
+def fold_segment(txn: Transaction, segment: CommittedSegment, seq: int, now: int, pace: Pace = USUAL_PACE) -> None:
+    """Take over a segment that the log's record ``seq`` commits; what it costs was charged before."""
+    record, segment_id = segment.record, segment.record.segment_id
+    txn.put(SEGMENT + segment_id, record.encode())
+    txn.put(ENVELOPES + segment_id, segment.envelopes.encode())
+    txn.put(OWNER + segment_id, record.account)
+    remember_holdings(txn, record, seq)
+    begin(txn, record, seq, now, pace)
+    count(txn, Statistic.SEGMENTS, 1)
 
 
 def _commit(txn: Transaction, checked: CheckedCommit, now: int) -> CommittedSegment | None:

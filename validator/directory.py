@@ -34,6 +34,9 @@ log = logging.getLogger("hippy.validator")
 PROBES_MAX: Final = 32
 """Handshakes under way at once."""
 
+SEEN_MAX: Final = 16_384
+"""Miners whose last handshake is remembered, also of those that left: registering costs more than forgetting."""
+
 MinerState = Literal["live", "silent", "unpublished", "unregistered"]
 
 CHECKS: Final = 2
@@ -83,10 +86,15 @@ class MinerDirectory:
         self._stale_seconds = stale_seconds
         self._metagraph = Metagraph(block=0, tempo_blocks=1, neurons=())
         self._sightings: dict[PublicKey, Sighting] = {}
+        self._seen_times: dict[PublicKey, int] = {}
+        """Of everybody who ever answered, also where it is no more; the latest last."""
+
         self._silent: set[PublicKey] = set()
         self._probing: set[PublicKey] = set()
         self._slots = asyncio.Semaphore(PROBES_MAX)
         self._signed = (0, b"")
+        self.draining: frozenset[PublicKey] = frozenset()
+        """Miners that want to leave: they are offered nothing (hippy.validator.repair.drains)."""
 
     @property
     def metagraph(self) -> Metagraph:
@@ -136,11 +144,13 @@ class MinerDirectory:
         return self._signed[1]
 
     def offers(self, piece_length: int) -> list[Offer]:
-        """Return the live miners with room for a piece, sorted by hotkey."""
+        """Return the live miners with room for a piece that do not want to leave, sorted by hotkey."""
         fitting = [
             entry
             for entry in self.entries()
-            if entry.state == "live" and entry.capacity_bytes - entry.used_bytes >= piece_length
+            if entry.state == "live"
+            and entry.capacity_bytes - entry.used_bytes >= piece_length
+            and entry.hotkey not in self.draining
         ]
         return [_offer(entry) for entry in sorted(fitting, key=lambda entry: entry.hotkey) if entry.endpoint]
 
@@ -151,6 +161,10 @@ class MinerDirectory:
             _offer(entry).candidate for entry in self.entries() if entry.hotkey in wanted and entry.endpoint is not None
         ]
 
+    def is_miner(self, hotkey: PublicKey) -> bool:
+        """Return whether somebody registered has shaken hands as a miner."""
+        return hotkey in self._sightings
+
     def peer(self, hotkey: PublicKey) -> Peer | None:
         """Return where a registered miner says it listens, None where it says nothing."""
         neuron = self._metagraph.by_hotkey(hotkey)
@@ -160,6 +174,14 @@ class MinerDirectory:
         """Return when a handshake at this endpoint last succeeded, in Unix seconds."""
         sighting = self._sightings.get(peer.hotkey)
         return None if sighting is None or sighting.endpoint != peer.endpoint else sighting.seen_time
+
+    def seen(self) -> frozenset[PublicKey]:
+        """Return the registered miners with which a handshake ever succeeded."""
+        return frozenset(self._sightings)
+
+    def last_seen_time(self, hotkey: PublicKey) -> int | None:
+        """Return when a handshake with a miner last succeeded, wherever that was, in Unix seconds."""
+        return self._seen_times.get(hotkey)
 
     def round_trip_seconds(self, peer: Peer) -> float:
         """Return how long the last good handshake at this endpoint took, 0 where there was none."""
@@ -186,6 +208,10 @@ class MinerDirectory:
         except HippyError as error:
             log.info("no handshake with %s: %s", peer, error)
             return False
+        self._seen_times.pop(peer.hotkey, None)
+        self._seen_times[peer.hotkey] = sighting.seen_time
+        while len(self._seen_times) > SEEN_MAX:
+            del self._seen_times[next(iter(self._seen_times))]
         if self._is_current(peer):
             self._sightings[peer.hotkey] = sighting
             self._silent.discard(peer.hotkey)

@@ -77,11 +77,12 @@ def report(
     history: Sequence[PastScore],
     failures: Sequence[AuditFailure],
     accounts: Sequence[AccountBytes],
+    drain_time: int | None = None,
 ) -> MinerReport:
     """Return all that is told about a miner; what is more than a message takes is left out at the end.
 
     ``sheet`` is the newest one, None before there is any; history and failures come newest first, the largest
-    account first. ``time`` is Unix seconds.
+    account first. ``time`` and ``drain_time``, when it asked to leave if it did, are Unix seconds.
     """
     scores = () if sheet is None else sheet.miners
     score = next((each for each in scores if each.hotkey == hotkey), None)
@@ -92,6 +93,7 @@ def report(
         time=time,
         epoch=0 if sheet is None else sheet.epoch,
         state=state,
+        drain_time=drain_time,
         score=score,
         share_ppm=PPM * score.weight // total if score is not None and total else 0,
         owed_batches=owed_batches,

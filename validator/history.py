@@ -5,9 +5,9 @@ records and must give the same answers. Whoever feeds it has verified the chain 
 (hippy.validator.log); this checks what is in the bodies, as far as it says who holds what. Receipts are not verified
 here: a holding has a number, by which whoever keeps receipts finds its own (hippy.validator.verifying.receipts).
 
-Layout: miners and holdings are numbered, the holdings of one segment in a row, from 0 in the order of the log. A
-segment has one run of bytes for its roots, a holding 21 bytes in arrays. A million holdings of 24-piece segments take
-some 70 MB.
+Layout: miners and holdings are numbered, holdings from 0 in the order of the log, so that those of one miner ascend by
+the record that began them. A segment has one run of bytes for its roots, a holding 29 bytes in arrays. A million
+holdings of 24-piece segments take some 80 MB.
 
 Example::
 
@@ -34,15 +34,20 @@ from hippy.validator.losses import Reported
 from hippy.wire.audit import LostReport
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
 from hippy.wire.log import Departure, LogEntry, LogRecord, Loss, LostPiece, SegmentReleased
-from hippy.wire.segment import SegmentRecord
+from hippy.wire.repair import Drain, PieceMoved, SegmentFlawed
+from hippy.wire.segment import Holding, SegmentRecord
 
 REPORT_SECONDS: Final = CLOCK_TOLERANCE_SECONDS + 1
-"""By how much a lost report's time may differ from its record's: what a validator accepts, and whole seconds."""
+"""By how much the time of what a miner signed may differ from its record's: what a validator accepts, and whole
+seconds."""
 
 
 @dataclass(slots=True)
 class _Segment:
-    """A committed segment; its holdings are those ``numbers``. ``released_seq`` is 0 while it is owed."""
+    """A committed segment, by record ``since_seq``; its holdings are those ``numbers``, and then those ``moved``.
+
+    ``released_seq`` is 0 while it is owed.
+    """
 
     segment_id: SegmentId
     account: PublicKey
@@ -50,13 +55,25 @@ class _Segment:
     piece_length: int
     is_paid: bool
     keep_until: int | None
+    k: int
     roots: bytes
     numbers: range
+    moved: tuple[int, ...] = ()
     released_seq: int = 0
+
+    @property
+    def n(self) -> int:
+        """How many pieces it has."""
+        return len(self.roots) // ID_BYTES
 
     def root(self, index: int) -> Root:
         """Return the root of a piece."""
         return Root(self.roots[index * ID_BYTES : (index + 1) * ID_BYTES])
+
+    def holdings(self) -> Iterator[int]:
+        """Yield the numbers of all holdings that it ever had."""
+        yield from self.numbers
+        yield from self.moved
 
 
 class History:
@@ -73,12 +90,18 @@ class History:
         self._segment_of = array("I")
         self._miner_of = array("I")
         self._index_of = array("B")
+        self._since = array("Q")
         self._until = array("Q")
         self._reports: dict[tuple[PublicKey, Root], list[tuple[int, Reported]]] = {}
         self._accounts: dict[PublicKey, PublicKey] = {}
         self._release_seqs = array("Q")
         self._release_ids = bytearray()
-        """Of the released records, in order."""
+        """Of the records that ended holdings without a loss, in order: released ones, and moves from who drains."""
+
+        self._draining: set[PublicKey] = set()
+        """Miners whose newest drain says that they want to leave."""
+
+        self._flawed: set[tuple[SegmentId, int]] = set()
         self.seq = 0
         """The last record that was applied."""
 
@@ -99,6 +122,12 @@ class History:
                 self._lose(entry.loss, record)
             if entry.released is not None:
                 self._release(entry.released, record)
+            if entry.moved is not None:
+                self._move(entry.moved, record)
+            if entry.drain is not None:
+                self._drain(entry.drain, record)
+            if entry.flawed is not None:
+                self._flaw(entry.flawed)
         except (AuthError, ProtocolError) as error:
             raise IntegrityError(f"log record {record.seq}: {error.message}") from None
         self.seq = record.seq
@@ -124,13 +153,13 @@ class History:
 
     @property
     def holding_count(self) -> int:
-        """How many holdings were ever committed; the next has this number."""
+        """How many holdings were ever begun; the next has this number."""
         return len(self._until)
 
     def holding(self, number: int) -> tuple[PublicKey, int, HeldPiece]:
-        """Return the miner of a holding, the record that committed it, and its piece."""
+        """Return the miner of a holding, the record that began it, and its piece."""
         segment = self._segments[self._segment_of[number]]
-        return self._hotkeys[self._miner_of[number]], segment.since_seq, self._piece(segment, number)
+        return self._hotkeys[self._miner_of[number]], self._since[number], self._piece(segment, number)
 
     def numbers_of(
         self, miner: PublicKey, roots: Collection[Root], seq: int | None = None
@@ -146,10 +175,10 @@ class History:
                 yield root, number
 
     def first_held_seq(self, miner: PublicKey) -> int | None:
-        """Return the oldest record of those that committed what a miner holds now, None where it holds nothing."""
+        """Return the oldest record of those that began what a miner holds now, None where it holds nothing."""
         numbers = (number for number in self._numbers(miner) if self._until[number] == 0)
         first = next(numbers, None)
-        return None if first is None else self._segments[self._segment_of[first]].since_seq
+        return None if first is None else self._since[first]
 
     def reported(self, miner: PublicKey, root: Root, *, after_seq: int = 0) -> Reported | None:
         """Return when a miner first reported a piece lost behind record ``after_seq``, and by which report."""
@@ -157,10 +186,11 @@ class History:
         return next((report for seq, report in reports if seq > after_seq), None)
 
     def released(self, miner: PublicKey, since_seq: int, by_seq: int) -> dict[Root, MessageId]:
-        """Return the body id of the newest release of each root that a miner held and owed no more by releases.
+        """Return for each root that a miner held and owes no more the body id of the newest record that ended it so.
 
-        Every holding of the root as of record ``since_seq`` was ended by a released record up to record ``by_seq``,
-        none by a loss; what the miner got later does not matter. Goes through all that it held.
+        Every holding of the root as of record ``since_seq`` was ended by a released record up to record ``by_seq``, or
+        by the move of a piece from a miner that drains, none by a loss; what the miner got later does not matter. Goes
+        through all that it held.
         """
         if bisect_right(self._release_seqs, since_seq) == bisect_right(self._release_seqs, by_seq):
             return {}
@@ -168,14 +198,24 @@ class History:
         for segment, number in self._held(miner, since_seq):
             root, until = segment.root(self._index_of[number]), self._until[number]
             before = ends.get(root, 0)
-            is_released = 0 < until <= by_seq and until == segment.released_seq
+            is_released = 0 < until <= by_seq and self._is_release(until)
             ends[root] = max(before, until) if is_released and before is not None else None
         return {root: self._release_at(until) for root, until in ends.items() if until is not None}
+
+    @property
+    def flawed_count(self) -> int:
+        """How many pieces are said to be badly coded."""
+        return len(self._flawed)
 
     def committed(self, segment_id: SegmentId) -> tuple[int, int | None]:
         """Return the record that committed a segment, and its keep_until; the segment is committed."""
         segment = self._segments[self._places[segment_id]]
         return segment.since_seq, segment.keep_until
+
+    def _is_release(self, seq: int) -> bool:
+        """Whether this record ended holdings without a loss."""
+        place = bisect_left(self._release_seqs, seq)
+        return place < len(self._release_seqs) and self._release_seqs[place] == seq
 
     def _release_at(self, seq: int) -> MessageId:
         place = bisect_left(self._release_seqs, seq)
@@ -184,11 +224,11 @@ class History:
     def _held(self, miner: PublicKey, seq: int) -> Iterator[tuple[_Segment, int]]:
         """Yield segment and number of the holdings of a miner as of a record."""
         for number in self._numbers(miner):
-            segment, until = self._segments[self._segment_of[number]], self._until[number]
-            if segment.since_seq > seq:
+            if self._since[number] > seq:
                 return  # the rest came later still
+            until = self._until[number]
             if until == 0 or until > seq:
-                yield segment, number
+                yield self._segments[self._segment_of[number]], number
 
     def _ever_held(self, miner: PublicKey) -> Iterator[tuple[_Segment, int]]:
         return ((self._segments[self._segment_of[number]], number) for number in self._numbers(miner))
@@ -221,23 +261,26 @@ class History:
                 record.spec.piece_length,
                 is_paid(record.pay_class),
                 record.keep_until,
+                record.spec.k,
                 b"".join(record.spec.roots),
                 range(first, first + len(indices)),
             )
         )
         for holding in record.holdings:
-            self._add_holding(holding.miner, holding.index)
+            self._add_holding(len(self._segments) - 1, holding, seq)
 
-    def _add_holding(self, miner: PublicKey, index: int) -> None:
-        """Number a holding of the newest segment."""
+    def _add_holding(self, segment_place: int, holding: Holding, seq: int) -> None:
+        """Give a holding of a segment the next number."""
+        miner = holding.miner
         place = self._miners.setdefault(miner, len(self._miners))
         if place == len(self._holdings):
             self._holdings.append(array("I"))
             self._hotkeys.append(miner)
         self._holdings[place].append(len(self._until))
-        self._segment_of.append(len(self._segments) - 1)
+        self._segment_of.append(segment_place)
         self._miner_of.append(place)
-        self._index_of.append(index)
+        self._index_of.append(holding.index)
+        self._since.append(seq)
         self._until.append(0)
 
     def _depart(self, departure: Departure, seq: int) -> None:
@@ -270,10 +313,77 @@ class History:
         if released.reason == "expired" and segment.keep_until is None:
             raise ProtocolError("a segment without keep_until is released as expired")
         segment.released_seq = record.seq
-        for number in segment.numbers:
+        for number in segment.holdings():
             self._until[number] = self._until[number] or record.seq
+        self._note_release(record)
+
+    def _note_release(self, record: LogRecord) -> None:
         self._release_seqs.append(record.seq)
         self._release_ids += record.body_id
+
+    def _move(self, moved: PieceMoved, record: LogRecord) -> None:
+        """Begin a holding of a piece that was lost, or that a miner gives away which asked to leave.
+
+        Receipts and candidates are checked elsewhere (hippy.validator.verifying).
+        """
+        place, holding = self._places.get(moved.segment_id), moved.holding
+        if place is None:
+            raise ProtocolError("a piece is moved of a segment that was never committed")
+        segment = self._segments[place]
+        if segment.released_seq:
+            raise ProtocolError(f"a piece is moved of a segment that record {segment.released_seq} released")
+        if holding.index >= segment.n or segment.root(holding.index) != moved.root:
+            raise ProtocolError("a moved record names another root than the segment has at its index")
+        newcomer = self._miners.get(holding.miner)
+        if any(self._miner_of[number] == newcomer for number in segment.holdings()):
+            raise ProtocolError("a piece is moved to a miner that holds, or held, a piece of the segment")
+        live = [number for number in segment.holdings() if self._is_live(number, holding.index)]
+        self._check_origin(moved, live)
+        for number in live:
+            self._until[number] = record.seq
+        if live:
+            self._note_release(record)
+        segment.moved += (len(self._until),)
+        self._add_holding(place, holding, record.seq)
+
+    def _is_live(self, number: int, index: int) -> bool:
+        return self._index_of[number] == index and self._until[number] == 0
+
+    def _check_origin(self, moved: PieceMoved, live: list[int]) -> None:
+        """Raises ProtocolError unless nobody holds the piece, or one who wants to leave; those ``live`` hold it."""
+        holders = {self._hotkeys[self._miner_of[number]] for number in live}
+        if moved.drained is None:
+            if holders:
+                raise ProtocolError("a piece is moved that was not lost: its miner holds it, and gives none away")
+            return
+        if holders != {moved.drained}:
+            raise ProtocolError("a piece is moved from a miner that does not hold it")
+        if moved.drained not in self._draining:
+            raise ProtocolError("a piece is moved from a miner that did not ask to leave")
+
+    def _drain(self, drain: Drain, record: LogRecord) -> None:
+        """Take a miner's word that it wants to leave, or to stay after all."""
+        drain.check_signature(drain.miner, self._network)
+        if drain.validator != record.home:
+            raise ProtocolError("the drain is addressed to another validator")
+        if abs(drain.time - record.time) > REPORT_SECONDS:
+            raise ProtocolError(f"the drain is of {drain.time}, its record of {record.time}")
+        if drain.action == "start":
+            self._draining.add(drain.miner)
+        else:
+            self._draining.discard(drain.miner)
+
+    def _flaw(self, flawed: SegmentFlawed) -> None:
+        """Take the home's word that a piece is badly coded: nobody can tell who does not read its sources."""
+        place, sources = self._places.get(flawed.segment_id), flawed.sources
+        segment = None if place is None else self._segments[place]
+        if segment is None or max(flawed.index, *sources) >= segment.n:
+            raise ProtocolError("a flawed record names a piece that no segment has")
+        if flawed.index in sources or not segment.k <= len(set(sources)) == len(sources):
+            raise ProtocolError("a flawed record names k distinct sources, which are other pieces")
+        if (flawed.segment_id, flawed.index) in self._flawed:
+            raise ProtocolError("a flawed record names a piece that is known to be flawed")
+        self._flawed.add((flawed.segment_id, flawed.index))
 
     def _check_report(self, report: LostReport, loss: Loss, record: LogRecord) -> None:
         report.check_signature(loss.miner, self._network)
@@ -296,8 +406,7 @@ class History:
         place = self._places.get(piece.segment_id)
         segment = None if place is None else self._segments[place]
         if segment is not None and segment.root(piece.index) == piece.root:
-            for number in segment.numbers:
-                is_theirs = self._miner_of[number] == self._miners.get(miner)
-                if self._index_of[number] == piece.index and is_theirs and self._until[number] == 0:
+            for number in segment.holdings():
+                if self._miner_of[number] == self._miners.get(miner) and self._is_live(number, piece.index):
                     return number
         raise ProtocolError("a loss names a piece that the miner does not hold")

@@ -9,10 +9,15 @@ A miner that left the subnet has lost all it held: one record says so, and its h
 (:func:`mark_lost`), because there may be millions. Until that is done, everything that is asked here counts them as
 ended already.
 
-Invariants: keys sort by miner, then root; HELD_COUNT is the number of a miner's holdings that have not ended, and is
-not there for none; each ended one has a row in ENDED until it is forgotten, and one in LOST for good unless a release
-ended it; a departure takes only what was held before its record, so a hotkey that registers again starts with nothing
-and keeps what it gets. A miner never gets the same piece of the same segment twice.
+A piece that was lost, or whose miner wants to leave, is handed over to another miner (:func:`hand_over`); who had it
+before stays known, because that miner will ask about its ticket.
+
+Invariants: keys sort by miner, then root; HELD_COUNT is the number of a miner's holdings that have not ended and
+HELD_BYTES what they add up to, and neither is there for none; each ended one has a row in ENDED until it is forgotten;
+a piece that nobody holds has one in LOST, unless it never was held or its segment is released; a departure takes only
+what was held before its record, so a hotkey that registers again starts with nothing and keeps what it gets. A miner
+never gets the same piece of the same segment twice. The stored record of a segment names the newest holder of each
+piece. hippy.validator.repair.health counts along.
 """
 
 from __future__ import annotations
@@ -27,19 +32,23 @@ from hippy.kv import Reader, Transaction
 from hippy.proofs.inventory import Inventory
 from hippy.validator.held import LAYOUT, PAY_CLASSES, PERIOD, Held, HeldBytes, HeldPiece, distinct, is_paid, tally
 from hippy.validator.log import Home, append
+from hippy.validator.repair import health
 from hippy.validator.tables import (
     ENDED,
+    FORMER,
     GONE,
+    HELD_BYTES,
     HELD_COUNT,
     HOLDING,
     LOST,
     REPORTED,
+    SEGMENT,
     get_count,
     ordered,
     put_count,
 )
-from hippy.wire.log import Departure
-from hippy.wire.segment import SegmentRecord
+from hippy.wire.log import Departure, LostPiece
+from hippy.wire.segment import Holding, SegmentRecord
 
 _ROOT: Final = slice(len(HOLDING) + ID_BYTES, len(HOLDING) + 2 * ID_BYTES)
 _SEGMENT: Final = slice(_ROOT.stop, _ROOT.stop + ID_BYTES)
@@ -58,7 +67,67 @@ def remember_holdings(txn: Transaction, record: SegmentRecord, seq: int) -> None
     for holding in record.holdings:
         piece = spec.roots[holding.index] + segment_id + bytes([holding.index])
         txn.put(HOLDING + holding.miner + piece, value)
-        put_count(txn, HELD_COUNT + holding.miner, get_count(txn, HELD_COUNT + holding.miner) + 1)
+        _count_up(txn, holding.miner, spec.piece_length)
+    health.begin(txn, segment_id, spec, len(record.holdings))
+
+
+def hand_over(txn: Transaction, record: SegmentRecord, holding: Holding, seq: int, drained: PublicKey | None) -> None:
+    """Note that a miner holds a piece of a segment since the log's record ``seq``, whose stored record this is.
+
+    With ``drained``, who holds it now, that holding ends, without being lost. Otherwise nobody holds it.
+    """
+    segment_id, index, root = record.segment_id, holding.index, record.spec.roots[holding.index]
+    before = next((each for each in record.holdings if each.index == index), None)
+    if drained is None:
+        txn.delete(LOST + segment_id + bytes([index]))
+        health.regain(txn, segment_id)
+    else:
+        key = _key(drained, root, segment_id, index)
+        _end(txn, key, txn.get(key) or b"", seq)
+        _count_down(txn, drained, 1, record.spec.piece_length)
+    if before is not None:
+        txn.put(FORMER + segment_id + bytes([index]) + ordered(seq), before.encode())
+    value = Held(seq, 0, record.spec.piece_length, record.pay_class, record.account).encode()
+    txn.put(_key(holding.miner, root, segment_id, index), value)
+    _count_up(txn, holding.miner, record.spec.piece_length)
+    kept = [each for each in record.holdings if each.index != index]
+    holdings = tuple(sorted([*kept, holding], key=lambda each: each.index))
+    txn.put(SEGMENT + segment_id, record.model_copy(update={"holdings": holdings}).encode())
+
+
+def lose_departed(txn: Transaction, miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bool:
+    """Mark a holding as lost whose miner's departure is still being worked off; return whether it was one."""
+    key, (gone_seq, _) = _key(miner, root, segment_id, index), _gone(txn, miner)
+    value = txn.get(key)
+    if value is None:
+        return False
+    since, until, _ = PERIOD.unpack_from(value)
+    if until or since >= gone_seq:
+        return False
+    _lose(txn, key, value, gone_seq)
+    return True
+
+
+def current_holding(reader: Reader, record: SegmentRecord, index: int) -> tuple[Holding, int] | None:
+    """Return who holds a piece of a segment now, and by which record of the log, None where nobody does."""
+    segment_id, root = record.segment_id, record.spec.roots[index]
+    for holding in record.holdings:
+        if holding.index == index and is_holder(reader, holding.miner, root, segment_id, index):
+            since, _, _ = PERIOD.unpack_from(reader.get(_key(holding.miner, root, segment_id, index)) or b"")
+            return holding, since
+    return None
+
+
+def former_holdings(reader: Reader, segment_id: SegmentId, index: int) -> Iterator[tuple[int, Holding]]:
+    """Yield who held a piece before it was handed over, each with the moved record that did it, the oldest first."""
+    for key, value in reader.scan(FORMER + segment_id + bytes([index])):
+        yield int.from_bytes(key[-8:], "big"), Holding.parse(value)
+
+
+def former_miners(reader: Reader, segment_id: SegmentId) -> Iterator[PublicKey]:
+    """Yield who held a piece of a segment before it was handed over."""
+    for _, value in reader.scan(FORMER + segment_id):
+        yield Holding.parse(value).miner
 
 
 def holders(reader: Reader) -> Iterator[PublicKey]:
@@ -100,10 +169,16 @@ def holdings_of(reader: Reader, miner: PublicKey, root: Root) -> list[HeldPiece]
     return list(map(_piece, _rows_at(reader, HOLDING + miner + root, _SEQ_MAX)))
 
 
-def periods(reader: Reader, miner: PublicKey, root: Root, seq: int) -> Iterator[tuple[SegmentId, int]]:
-    """Yield the segments for which a miner held a root as of the log's record ``seq``, and which record ended that.
+def held_behind(reader: Reader, miner: PublicKey, after: HeldPiece | None) -> Iterator[HeldPiece]:
+    """Yield what a miner holds now, behind a piece of it, by root, segment and index."""
+    key = None if after is None else _key(miner, after.root, after.segment_id, after.index)
+    return map(_piece, _rows_at(reader, HOLDING + miner, _SEQ_MAX, key))
 
-    0 stands for none: the miner holds it now.
+
+def periods(reader: Reader, miner: PublicKey, root: Root, seq: int) -> Iterator[tuple[SegmentId, int, int]]:
+    """Yield the segment and index for which a miner held a root as of the log's record ``seq``, and what ended that.
+
+    That is a record, too; 0 stands for none: the miner holds it now.
     """
     gone_seq, _ = _gone(reader, miner)
     for key, value in reader.scan(HOLDING + miner + root):
@@ -111,7 +186,7 @@ def periods(reader: Reader, miner: PublicKey, root: Root, seq: int) -> Iterator[
         if not until and since < gone_seq:
             until = gone_seq
         if since <= seq and (not until or until > seq):
-            yield SegmentId(key[_SEGMENT]), until
+            yield SegmentId(key[_SEGMENT]), key[-1], until
 
 
 def is_holder(reader: Reader, miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bool:
@@ -123,18 +198,23 @@ def is_holder(reader: Reader, miner: PublicKey, root: Root, segment_id: SegmentI
     return not until and since >= _gone(reader, miner)[0]
 
 
+def is_known_holder(reader: Reader, miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bool:
+    """Return whether a miner holds this piece for this segment, or held it and that is not forgotten."""
+    return reader.get(_key(miner, root, segment_id, index)) is not None
+
+
 def _key(miner: PublicKey, root: Root, segment_id: SegmentId, index: int) -> bytes:
     return HOLDING + miner + root + segment_id + bytes([index])
 
 
-def _rows_at(reader: Reader, prefix: bytes, seq: int) -> Iterator[tuple[bytes, bytes, int]]:
+def _rows_at(reader: Reader, prefix: bytes, seq: int, after: bytes | None = None) -> Iterator[tuple[bytes, bytes, int]]:
     """Yield key, value and piece_length of the holdings below a prefix, of one miner, as of a record.
 
     A departure that is still being marked has ended what it takes.
     """
     gone_seq, _ = _gone(reader, PublicKey(prefix[len(HOLDING) : _ROOT.start]))
     unpack = PERIOD.unpack_from
-    for key, value in reader.scan(prefix):
+    for key, value in reader.scan(prefix, after):
         since, until, length = unpack(value)
         if not until and since < gone_seq:
             until = gone_seq
@@ -155,16 +235,17 @@ def _gone(reader: Reader, miner: PublicKey) -> tuple[int, bytes]:
     return int.from_bytes(value[:8], "little"), value[8:]
 
 
-def end_pieces(txn: Transaction, miner: PublicKey, pieces: Iterable[HeldPiece], seq: int) -> int:
+def end_pieces(txn: Transaction, miner: PublicKey, pieces: Iterable[HeldPiece | LostPiece], seq: int) -> int:
     """Mark holdings as ended by the log's record ``seq``, their pieces as lost; return how many."""
-    ended = 0
+    ended = ended_bytes = 0
     for piece in pieces:
         key = _key(miner, piece.root, piece.segment_id, piece.index)
         value = txn.get(key)
         assert value is not None, "only what is held can end"
         _lose(txn, key, value, seq)
         ended += 1
-    _count_down(txn, miner, ended)
+        ended_bytes += PERIOD.unpack_from(value)[2]
+    _count_down(txn, miner, ended, ended_bytes)
     return ended
 
 
@@ -178,7 +259,8 @@ def end_released(txn: Transaction, record: SegmentRecord, seq: int) -> None:
         if is_holder(txn, holding.miner, root, record.segment_id, holding.index):
             key = _key(holding.miner, root, record.segment_id, holding.index)
             _end(txn, key, txn.get(key) or b"", seq)
-            _count_down(txn, holding.miner, 1)
+            _count_down(txn, holding.miner, 1, record.spec.piece_length)
+    health.end(txn, record.segment_id)
 
 
 def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int) -> bool:
@@ -188,9 +270,15 @@ def depart(txn: Transaction, home: Home, hotkey: PublicKey, block: int, now: int
     """
     if txn.get(GONE + hotkey) is not None or txn.get(HELD_COUNT + hotkey) is None:
         return False
-    put_count(txn, GONE + hotkey, append(txn, home, [Departure(hotkey=hotkey, block=block)], now))
-    txn.delete(HELD_COUNT + hotkey)
+    fold_departure(txn, hotkey, append(txn, home, [Departure(hotkey=hotkey, block=block)], now))
     return True
+
+
+def fold_departure(txn: Transaction, hotkey: PublicKey, seq: int) -> None:
+    """Note that a miner left by the log's record ``seq``; its holdings are still to be marked (:func:`mark_lost`)."""
+    put_count(txn, GONE + hotkey, seq)
+    txn.delete(HELD_COUNT + hotkey)
+    txn.delete(HELD_BYTES + hotkey)
 
 
 def mark_lost(txn: Transaction, pieces_max: int) -> int:
@@ -239,15 +327,23 @@ def _lose(txn: Transaction, key: bytes, value: bytes, seq: int) -> None:
     """Note that the record ``seq`` ended the holding in a row, and that its piece is lost."""
     _end(txn, key, value, seq)
     txn.put(LOST + key[_SEGMENT.start :], key[len(HOLDING) : _ROOT.start])
+    health.lose(txn, SegmentId(key[_SEGMENT]))
 
 
-def _count_down(txn: Transaction, miner: PublicKey, ended: int) -> None:
+def _count_up(txn: Transaction, miner: PublicKey, piece_length: int) -> None:
+    put_count(txn, HELD_COUNT + miner, get_count(txn, HELD_COUNT + miner) + 1)
+    put_count(txn, HELD_BYTES + miner, get_count(txn, HELD_BYTES + miner) + piece_length)
+
+
+def _count_down(txn: Transaction, miner: PublicKey, ended: int, ended_bytes: int) -> None:
     left = get_count(txn, HELD_COUNT + miner) - ended
     assert left >= 0, "what ends was counted"
     if left > 0:
         put_count(txn, HELD_COUNT + miner, left)
+        put_count(txn, HELD_BYTES + miner, get_count(txn, HELD_BYTES + miner) - ended_bytes)
     else:
         txn.delete(HELD_COUNT + miner)
+        txn.delete(HELD_BYTES + miner)
 
 
 def lost_indices(reader: Reader, segment_id: SegmentId) -> frozenset[int]:

@@ -52,6 +52,6 @@ class InventoryDesk:
         """
         check_inventory(request, sender)
         async with self._turns.turn():
-            states = await self._database.read(lambda reader: states_of(reader, request))
             now = int(self._clock.now())
+            states = await self._database.read(lambda reader: states_of(reader, self._home, request, now))
             return await asyncio.to_thread(lambda: answer(self._home, request, states, now).encode())

@@ -140,13 +140,19 @@ def refer(txn: Transaction, segment_id: SegmentId) -> None:
     _set_end(txn, segment_id, replace(life, references=life.references + 1), 0)
 
 
-def dereference(txn: Transaction, segment_id: SegmentId, drop: Drop, now: int, pace: Pace) -> None:
-    """Note that one row less names a segment; when none is left, its end is due for the grace after the drop."""
+def dereference(txn: Transaction, segment_id: SegmentId, drop: Drop | None, now: int, pace: Pace) -> None:
+    """Note that one row less names a segment; when none is left, its end is due for the grace after the drop.
+
+    In a log that somebody else wrote drops are not told (None): then a new lease begins.
+    """
     life = _life(txn, segment_id)
     assert life.references > 0, "a row is replaced once"
     life = replace(life, references=life.references - 1)
     if life.references or life.is_released:
         txn.put(LIFE + segment_id, life.encode())
+        return
+    if drop is None:
+        _set_end(txn, segment_id, life, now + pace.lease_seconds)
         return
     txn.put(DROP + segment_id, drop.encode())
     _set_end(txn, segment_id, life, max(drop.time, now) + pace.drop_grace_seconds)

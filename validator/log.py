@@ -44,6 +44,7 @@ from hippy.wire.log import (
     SegmentReleased,
 )
 from hippy.wire.object import BucketRow, ObjectRow
+from hippy.wire.repair import Drain, PieceMoved, SegmentFlawed
 from hippy.wire.segment import SegmentRecord
 
 TERM: Final = 1
@@ -86,6 +87,9 @@ Body = (
     | Loss
     | SegmentReleased
     | BucketRow
+    | PieceMoved
+    | Drain
+    | SegmentFlawed
 )
 
 
@@ -107,14 +111,20 @@ def append(txn: Transaction, home: Home, bodies: Sequence[Body], now: int) -> in
     for body in bodies:
         entry = _entry(home, at, body, now)
         at = Position(entry.record.seq, entry.record.id(home.network))
-        txn.put(LOG + ordered(at.seq), public(entry).encode())
-        private = entry.account or entry.row or entry.bucket or entry.envelopes
-        if private is not None:
-            txn.put(PRIVATE + ordered(at.seq), private.encode())
+        store_entry(txn, entry)
     if bodies:
         head = LogHead(home=home.hotkey, netuid=home.netuid, term=TERM, seq=at.seq, head=at.head)
         txn.put(HEAD, head.signed(home.identity, home.network).encode())
     return at.seq
+
+
+def store_entry(txn: Transaction, entry: LogEntry) -> None:
+    """Keep an entry with all its bodies; what is not for everybody beside what is."""
+    key = ordered(entry.record.seq)
+    txn.put(LOG + key, public(entry).encode())
+    private = entry.account or entry.row or entry.bucket or entry.envelopes
+    if private is not None:
+        txn.put(PRIVATE + key, private.encode())
 
 
 def read_head(reader: Reader) -> LogHead | None:
@@ -233,7 +243,7 @@ def _entry(home: Home, at: Position, body: Body, now: int) -> LogEntry:
     return LogEntry(record=record, envelopes=envelopes).model_copy(update={kind: main})
 
 
-def _kind_of(body: Body) -> Kind:
+def _kind_of(body: Body) -> Kind:  # noqa: C901, PLR0912 - one case for every kind, and mypy sees that none is missing
     match body:
         case AccountRecord():
             return "account"
@@ -253,6 +263,12 @@ def _kind_of(body: Body) -> Kind:
             return "released"
         case BucketRow():
             return "bucket"
+        case PieceMoved():
+            return "moved"
+        case Drain():
+            return "drain"
+        case SegmentFlawed():
+            return "flawed"
         case _:
             assert_never(body)
 

@@ -20,6 +20,7 @@ from hippy.validator.held import HeldPiece
 from hippy.validator.holdings import end_pieces, holdings_of
 from hippy.validator.log import Home, append
 from hippy.validator.tables import REPORTED, ordered
+from hippy.wire.attestation import Attestation
 from hippy.wire.audit import LostReport
 from hippy.wire.canonical import check_time
 from hippy.wire.log import LOST_PIECES_MAX, Loss, LossReason, LostPiece
@@ -46,7 +47,7 @@ def check_report(report: LostReport, home: Home, now: float) -> None:
         raise ProtocolError("a lost report names each root once")
 
 
-def record_loss(
+def record_loss(  # noqa: PLR0913 - what a record tells, by its reason
     txn: Transaction,
     home: Home,
     miner: PublicKey,
@@ -58,10 +59,12 @@ def record_loss(
     beacon_round: int | None = None,
     epoch: int | None = None,
     batch: int | None = None,
+    attestations: Sequence[Attestation] = (),
 ) -> int:
     """Record that a miner holds these roots no more, for any segment, and return how many holdings that ended.
 
-    ``reported`` takes the report and the newest beacon round, the other reasons the batch. There is a record for every
+    ``reported`` takes the report and the newest beacon round, the other reasons the batch, and ``unanswered`` the
+    attestations of other validators where our word alone is not enough. There is a record for every
     1,024 holdings, and none when the miner holds nothing of this.
     """
     pieces = [piece for root in sorted(set(roots)) for piece in holdings_of(txn, miner, root)]
@@ -75,17 +78,23 @@ def record_loss(
             round=beacon_round,
             epoch=epoch,
             batch=batch,
+            attestations=tuple(attestations) or None,
         )
         for portion in portions
     ]
     for loss in losses:
         loss.check_shape()
     last_seq = append(txn, home, losses, now)
-    for seq, portion in enumerate(portions, last_seq - len(portions) + 1):
-        end_pieces(txn, miner, portion, seq)
-        if report is not None and beacon_round is not None:
-            _note_reported(txn, portion, seq, miner, Reported(beacon_round, report.id(home.network)))
+    for seq, loss in enumerate(losses, last_seq - len(losses) + 1):
+        fold_loss(txn, loss, seq, home.network)
     return len(pieces)
+
+
+def fold_loss(txn: Transaction, loss: Loss, seq: int, network: bytes) -> None:
+    """End the holdings that the log's record ``seq`` names; all of them must be held."""
+    end_pieces(txn, loss.miner, loss.pieces, seq)
+    if loss.report is not None and loss.round is not None:
+        _note_reported(txn, loss.pieces, seq, loss.miner, Reported(loss.round, loss.report.id(network)))
 
 
 def reported(reader: Reader, miner: PublicKey, roots: Iterable[Root], *, after_seq: int = 0) -> dict[Root, Reported]:
@@ -103,6 +112,6 @@ def _named(pieces: Sequence[HeldPiece]) -> tuple[LostPiece, ...]:
     return tuple(LostPiece(segment_id=piece.segment_id, index=piece.index, root=piece.root) for piece in pieces)
 
 
-def _note_reported(txn: Transaction, pieces: Iterable[HeldPiece], seq: int, miner: PublicKey, report: Reported) -> None:
+def _note_reported(txn: Transaction, pieces: Iterable[LostPiece], seq: int, miner: PublicKey, report: Reported) -> None:
     for piece in pieces:
         txn.put(REPORTED + miner + piece.root + ordered(seq), u64(report.round) + report.report_id)

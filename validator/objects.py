@@ -15,11 +15,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hippy.errors import AuthError, ConflictError, HippyError, IntegrityError, NotFoundError, ProtocolError, QuotaError
+from hippy.errors import (
+    AuthError,
+    ConflictError,
+    HippyError,
+    IntegrityError,
+    NotFoundError,
+    ProtocolError,
+    QuotaError,
+    TemporaryError,
+)
 from hippy.hashing import digest
 from hippy.ids import ID_BYTES, ZERO_ID, MessageId, PublicKey, SegmentId
 from hippy.kv import Reader, Transaction
-from hippy.validator.accounts import charge, refund
+from hippy.validator.accounts import charge, charge_anyway, refund
 from hippy.validator.leases import dereference, is_released, refer
 from hippy.validator.log import Home, append
 from hippy.validator.statistics import Statistic, count
@@ -47,12 +56,15 @@ _STORED: Final = RowResult(status="stored")
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A row to write with its id and manifest (empty for a deletion), or why it cannot be written."""
+    """A row to write with its id and manifest (empty for a deletion), or why it cannot be written.
+
+    A manifest is None where it is not known: in a log that somebody else wrote, of a row that was replaced since.
+    """
 
     row: ObjectRow
     row_id: MessageId
     key: bytes
-    manifest: bytes
+    manifest: bytes | None
     refusal: RowResult | None = None
 
 
@@ -130,7 +142,8 @@ def write_rows(
         stored = None if checked.refusal else get_stored_row(txn, checked.key)
         result = checked.refusal or _race(checked, stored, room)
         current = None if stored is None or result is not None else StoredRow.parse(stored)
-        result = result or _verdict(txn, checked, current, drops) or _charged(txn, terms, checked, current)
+        result = result or _verdict(txn, checked, current) or _undropped(checked.row, current, drops)
+        result = result or _charged(txn, terms, checked, current)
         if result is None:
             _replace(txn, checked, current)
             _name(txn, checked.row, current, drops, now, pace)
@@ -140,6 +153,27 @@ def write_rows(
         results.append(result or _STORED)
     append(txn, home, written, now)
     return join_answers([WriteAnswer(copies=1, results=tuple(results))])
+
+
+def fold_row(txn: Transaction, row: ObjectRow, row_id: MessageId, manifest: bytes | None, now: int, pace: Pace) -> None:
+    """Take over a row as it is logged, with its manifest where that is known.
+
+    A log does not tell drops: a segment that no row names any more is kept for another lease. Raises IntegrityError for
+    a row that does not fit what is there.
+    """
+    key = name_key(row.account, row.bucket, row.name)
+    current = get_row(txn, key)
+    checked = CheckedRow(row, row_id, key, manifest)
+    refusal = _race(checked, None if current is None else current.encode(), 0) or _verdict(txn, checked, current)
+    if refusal is not None:
+        raise IntegrityError(f"a row is logged that cannot be written: {refusal.message or refusal.status}")
+    change = _charge_of(row) - (0 if current is None else _charge_of(current.row))
+    if change > 0:
+        charge_anyway(txn, row.account, change)
+    else:
+        refund(txn, row.account, -change)
+    _replace(txn, checked, current)
+    _name(txn, row, current, {}, now, pace)
 
 
 def without_current(answer: WriteAnswer) -> WriteAnswer:
@@ -173,22 +207,27 @@ def _race(checked: CheckedRow, stored: bytes | None, room: int) -> RowResult | N
     return RowResult(status="conflict", current=StoredRow.parse(stored).row if stored is not None and is_told else None)
 
 
-def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None, drops: Drops) -> RowResult | None:
+def _verdict(txn: Reader, checked: CheckedRow, current: StoredRow | None) -> RowResult | None:
     """Return why a row that replaces ``current`` is not written; None when it is to be."""
     row = checked.row
     if row.action == "delete" and (current is None or current.row.action == "delete"):
         return _refused(NotFoundError("there is nothing to delete under this name"))
     if row.version != (1 if current is None else current.row.version + 1):
         return _refused(ProtocolError("the version is not that of the row it replaces, plus one"))
-    return _segments_verdict(txn, row, current, drops)
+    return _segments_verdict(txn, row)
 
 
-def _segments_verdict(txn: Reader, row: ObjectRow, current: StoredRow | None, drops: Drops) -> RowResult | None:
-    """Return why a row cannot be written because of segments that it names, or names no longer."""
+def _segments_verdict(txn: Reader, row: ObjectRow) -> RowResult | None:
+    """Return why a row cannot be written because of segments that it names."""
     if any(txn.get(OWNER + segment_id) != row.account for segment_id in row.segment_ids):
         return _refused(NotFoundError("the row names a segment that this account has not committed"))
     if any(is_released(txn, segment_id) for segment_id in row.segment_ids):
         return _refused(ConflictError("the row names a segment that was released; store the data again"))
+    return None
+
+
+def _undropped(row: ObjectRow, current: StoredRow | None, drops: Drops) -> RowResult | None:
+    """Return why a row cannot be written because of segments that it names no longer."""
     if not _left(row, current) <= drops.keys():
         return _refused(ProtocolError("a segment that the replaced row names is left without the account's drop"))
     return None
@@ -227,7 +266,7 @@ def _replace(txn: Transaction, checked: CheckedRow, current: StoredRow | None) -
         txn.delete(MANIFEST + current.row_id)
     stored, is_live = StoredRow(checked.row_id, checked.row).encode(), checked.row.action == "put"
     txn.put((LIVE if is_live else DEAD) + key, stored)
-    if is_live:
+    if is_live and checked.manifest is not None:
         txn.put(MANIFEST + checked.row_id, checked.manifest)
     if is_live != was_live:
         count(txn, Statistic.OBJECTS, 1 if is_live else -1)
@@ -240,7 +279,7 @@ def _name(txn: Transaction, row: ObjectRow, current: StoredRow | None, drops: Dr
         if segment_id not in before:
             refer(txn, segment_id)
     for segment_id in _left(row, current):
-        dereference(txn, segment_id, drops[segment_id], now, pace)
+        dereference(txn, segment_id, drops.get(segment_id), now, pace)
 
 
 def rows_bytes(reader: Reader, request: ReadRequest) -> int:
@@ -262,12 +301,14 @@ def rows_bytes(reader: Reader, request: ReadRequest) -> int:
 def read_rows(reader: Reader, request: ReadRequest) -> tuple[ReadAnswer, list[bytes]]:
     """Return the current rows of the first names, as many as fit the answer, and the manifests of put rows.
 
-    Raises ProtocolError for a name of impossible length.
+    Raises ProtocolError for a name of impossible length, TemporaryError where a followed log has shown no manifest yet.
     """
     found, manifests, size = list[Found](), list[bytes](), 0
     for name in request.names:
         stored = get_row(reader, name_key(request.account, request.bucket, name))
         manifest = None if stored is None else reader.get(MANIFEST + stored.row_id)
+        if manifest is None and stored is not None and stored.row.action == "put":
+            raise TemporaryError("the row's manifest has not come to this validator yet", hint="try again in a moment")
         if stored is not None:
             size += len(stored.row.encode()) + len(manifest or b"")
         if found and size > ANSWER_ROOM_BYTES:

@@ -7,11 +7,11 @@ the miners that are there now: whoever comes next in the draw gets it, and re-al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hippy.chain.protocol import Chain
-from hippy.ids import SegmentId
+from hippy.ids import PublicKey, SegmentId
 from hippy.validator.allocation import Assignment, CandidatePool, Plan
 from hippy.validator.directory import MinerDirectory, Offer
 from hippy.validator.placement import Draw, epoch_secret, place
@@ -27,6 +27,15 @@ class Lot:
     placement_round: int
     beacon: bytes
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A miner drawn to take a piece over, and what from."""
+
+    assignment: Assignment
+    lot: Lot
+    pool: CandidatePool
 
 
 class Planner:
@@ -73,6 +82,32 @@ class Planner:
             for index, candidate in zip(indices, chosen, strict=True)
         }
         return moved, self._pool(offers)
+
+    async def replace(
+        self,
+        segment_id: SegmentId,
+        index: int,
+        piece_length: int,
+        *,
+        holders: Sequence[PublicKey],
+        excluded: Collection[PublicKey],
+    ) -> Replacement:
+        """Return who is to make a committed segment's piece anew, drawn from the newest beacon (PROTOCOL §7).
+
+        ``holders`` are those of its other pieces, none of whom, nor of ``excluded``, gets it. Raises TemporaryError
+        when there is no candidate, or the chain cannot be read.
+        """
+        lot, offers = await self._lot(), self._directory.offers(piece_length)
+        (chosen,) = place(
+            (index,),
+            [offer.candidate for offer in offers],
+            self._draw(lot.beacon, lot.epoch, segment_id),
+            held=self._directory.holders(holders),
+            excluded={*holders, *excluded},
+            spread=not self._chain.is_local,
+        )
+        endpoint = next(offer.endpoint for offer in offers if offer.candidate.hotkey == chosen.hotkey)
+        return Replacement(Assignment(chosen.hotkey, endpoint), lot, self._pool(offers))
 
     async def _lot(self) -> Lot:
         newest = await self._chain.beacon_round()

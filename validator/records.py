@@ -17,25 +17,32 @@ from hippy.wire.segment import SegmentRecord
 _OPENING, _CLOSING = b'{"segments":[', b"]}"
 
 
-def records_bytes(reader: Reader, segment_ids: Sequence[SegmentId]) -> int:
+def records_bytes(registries: Sequence[Reader], segment_ids: Sequence[SegmentId]) -> int:
     """Return how many bytes :func:`encode_records` returns at most."""
-    return len(_OPENING) + len(_CLOSING) + sum(len(value) + 1 for _, value in _stored(reader, segment_ids))
+    return len(_OPENING) + len(_CLOSING) + sum(len(value) + 1 for _, _, value in _stored(registries, segment_ids))
 
 
-def encode_records(reader: Reader, segment_ids: Sequence[SegmentId]) -> bytes:
-    """Return a SegmentsAnswer in canonical spelling: the records there are, in this order, without lost pieces."""
+def encode_records(registries: Sequence[Reader], segment_ids: Sequence[SegmentId]) -> bytes:
+    """Return a SegmentsAnswer in canonical spelling: the records there are, in this order, without lost pieces.
+
+    A segment's record is that of the first registry that has it.
+    """
     records = (
         _without_lost(reader, value) if lost_indices(reader, segment_id) else value
-        for segment_id, value in _stored(reader, segment_ids)
+        for reader, segment_id, value in _stored(registries, segment_ids)
     )
     return _OPENING + b",".join(records) + _CLOSING
 
 
-def _stored(reader: Reader, segment_ids: Sequence[SegmentId]) -> Iterator[tuple[SegmentId, bytes]]:
+def _stored(
+    registries: Sequence[Reader], segment_ids: Sequence[SegmentId]
+) -> Iterator[tuple[Reader, SegmentId, bytes]]:
     for segment_id in segment_ids:
-        value = reader.get(SEGMENT + segment_id)
-        if value is not None:
-            yield segment_id, value
+        for reader in registries:
+            value = reader.get(SEGMENT + segment_id)
+            if value is not None:
+                yield reader, segment_id, value
+                break
 
 
 def _without_lost(reader: Reader, value: bytes) -> bytes:

@@ -24,8 +24,9 @@ from hippy.validator.holdings import end_released, periods
 from hippy.validator.leases import Due, due, end, get_life
 from hippy.validator.log import Home, append, read_entry
 from hippy.validator.statistics import Statistic, count
-from hippy.validator.tables import ENVELOPES, get_segment
+from hippy.validator.tables import ENVELOPES, FORMER, get_message, get_segment, ordered
 from hippy.wire.log import SegmentReleased
+from hippy.wire.segment import Holding
 
 RELEASES_MAX: Final = 32
 """Segments released in one transaction: some 800 holdings, 20 ms; other writers wait no longer."""
@@ -48,10 +49,11 @@ def release(txn: Transaction, home: Home, segments: Sequence[Due], now: int) -> 
         body.check_shape()
     last_seq = append(txn, home, bodies, now)
     for seq, each in enumerate(segments, last_seq - len(segments) + 1):
-        _end(txn, each.segment_id, seq)
+        fold_released(txn, each.segment_id, seq)
 
 
-def _end(txn: Transaction, segment_id: SegmentId, seq: int) -> None:
+def fold_released(txn: Transaction, segment_id: SegmentId, seq: int) -> None:
+    """End a committed segment that the log's record ``seq`` releases, and all that follows from it."""
     record = get_segment(txn, segment_id)
     assert record is not None, "what was committed is kept"
     end(txn, segment_id, seq)
@@ -65,8 +67,9 @@ def _end(txn: Transaction, segment_id: SegmentId, seq: int) -> None:
 def released_at(
     reader: Reader, miner: PublicKey, root: Root, since_seq: int, *, by_seq: int | None = None
 ) -> MessageId | None:
-    """Return the body id of the newest released record that ended a miner's holding of a root, if all ended so.
+    """Return the body id of the newest record that ended a miner's holding of a root, if all were released, or moved.
 
+    Moved because the miner drained, that is: one that lost a piece is not excused by its having been made again.
     Looked at are the holdings of that root, for whatever segment, that the miner had as of the log's record
     ``since_seq``. None when there was none, when one has not ended, or when one ended by a loss or a departure: then
     the bytes are owed, or their loss is the miner's. Releases behind the record ``by_seq`` have not come yet. (Reason 0
@@ -82,8 +85,15 @@ def released_at(
 
 
 def _ends(reader: Reader, miner: PublicKey, root: Root, since_seq: int) -> Iterator[int | None]:
-    """Yield the released record that ended each holding of a root as of a record; None for one that ended otherwise."""
-    for segment_id, until_seq in periods(reader, miner, root, since_seq):
+    """Yield the record that ended each holding of a root as of a record; None where that was no release or move."""
+    for segment_id, index, until_seq in periods(reader, miner, root, since_seq):
         life = get_life(reader, segment_id)
         is_released = life is not None and life.is_released and life.released_seq == until_seq
-        yield until_seq if is_released else None
+        is_excused = is_released or _was_moved(reader, miner, segment_id, index, until_seq)
+        yield until_seq if is_excused else None
+
+
+def _was_moved(reader: Reader, miner: PublicKey, segment_id: SegmentId, index: int, until_seq: int) -> bool:
+    """Whether this record ended a holding by handing its piece over, the miner wanting to leave."""
+    former = get_message(reader, FORMER + segment_id + bytes([index]) + ordered(until_seq), Holding)
+    return until_seq > 0 and former is not None and former.miner == miner

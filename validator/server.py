@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -25,13 +25,13 @@ from hippy.endpoint import Endpoint
 from hippy.errors import ConfigError, TemporaryError
 from hippy.identity import ss58_encode
 from hippy.ids import PublicKey
-from hippy.kv import Database, open_database
-from hippy.transport.admin import AdminPlace, Attached, admin_serving, together
-from hippy.transport.client import open_http
+from hippy.kv import Database
+from hippy.transport.admin import AdminPlace, Attached, Figures, admin_serving, together
+from hippy.transport.client import Http, open_http
 from hippy.transport.granting import granted
 from hippy.transport.hello import HelloDesk
 from hippy.transport.outbox import Outbox
-from hippy.transport.readiness import disk_check
+from hippy.transport.readiness import Check, disk_check
 from hippy.transport.server import Guard, Handler, Route, build_app, error_response, read_body, serving
 from hippy.transport.turns import Turns
 from hippy.validator.accounts import apply_settings
@@ -39,15 +39,31 @@ from hippy.validator.admin import Administration
 from hippy.validator.admin_routes import METRICS, AdminRoutes
 from hippy.validator.audit_metrics import METRICS as AUDIT_METRICS
 from hippy.validator.audit_metrics import AuditFigures
-from hippy.validator.auditing.auditor import Auditor
 from hippy.validator.auditing.opening import Surroundings, open_auditor
 from hippy.validator.auditing.routes import AuditRoutes
+from hippy.validator.auditing.tenure import Tenure
 from hippy.validator.directory import MinerDirectory
+from hippy.validator.duty import Duty
+from hippy.validator.following.metrics import METRICS as FOLLOWING_METRICS
+from hippy.validator.following.metrics import FollowingFigures
+from hippy.validator.following.opening import Following
+from hippy.validator.following.opening import Surroundings as Together
+from hippy.validator.following.watch import WatchedDatabase
 from hippy.validator.inventory_desk import InventoryDesk
-from hippy.validator.keys import encryption_key, load_secrets
+from hippy.validator.keys import Secrets, encryption_key, load_secrets
 from hippy.validator.log import Home
+from hippy.validator.page.gathering import Gatherer
+from hippy.validator.page.routes import PageRoutes
+from hippy.validator.page.sources import sources_of
 from hippy.validator.planner import Planner
 from hippy.validator.rates import TooManyError
+from hippy.validator.registry import check_secrets, open_registry
+from hippy.validator.repair import opening as repairs
+from hippy.validator.repair.desk import DrainDesk
+from hippy.validator.repair.drains import draining
+from hippy.validator.repair.figures import METRICS as REPAIR_METRICS
+from hippy.validator.repair.figures import RepairFigures
+from hippy.validator.repair.repairer import Repairer
 from hippy.validator.service import Parts, Service
 from hippy.validator.settings import ValidatorSettings
 from hippy.validator.tables import claim
@@ -62,7 +78,7 @@ from hippy.wire.object import (
     ReadRequest,
     WriteRequest,
 )
-from hippy.wire.pace import Pace, pace_of
+from hippy.wire.pace import pace_of
 from hippy.wire.parts import CONTENT_TYPE, parse_parts
 from hippy.wire.release import INVENTORY_BYTES_MAX, InventoryRequest, LeaseRequest
 from hippy.wire.segment import (
@@ -273,11 +289,11 @@ class _Node:
     """An opened validator."""
 
     chain: Chain
-    service: Service
-    directory: MinerDirectory
-    auditor: Auditor
+    parts: Parts
+    tenure: Tenure
+    repairer: Repairer
+    following: Following
     routes: Sequence[Route]
-    pace: Pace
     attached: Attached
 
 
@@ -301,9 +317,13 @@ async def run_validator(settings: ValidatorSettings, *, clock: Clock, ready: Cal
             serving(app, settings.host, settings.port, allowed=allowed, traffic=admin.traffic) as endpoint,
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(node.directory.run())  # before publishing, which may take the chain a while
-            tasks.create_task(_sweep(node.service, clock, node.pace))
-            tasks.create_task(node.auditor.run())
+            tasks.create_task(node.parts.directory.run())  # before publishing, which may take the chain a while
+            database = node.parts.database
+            sweeping = Duty(database, "sweep", clock)
+            tasks.create_task(sweeping.run(lambda guarded: _sweep(replace(node.parts, database=guarded))))
+            tasks.create_task(node.tenure.run(Duty(database, "audit", clock), database))
+            tasks.create_task(node.repairer.run())
+            tasks.create_task(node.following.run())
             await publish(node.chain, settings.published(endpoint), clock)
             admin.announce()
             ready(endpoint)
@@ -317,51 +337,89 @@ async def _opened(settings: ValidatorSettings, clock: Clock) -> AsyncIterator[_N
         await _check_permit(chain, identity.public_key)
         secrets = load_secrets(settings.data_dir)
         home = Home(identity, chain.network, chain.netuid)
-        database = await stack.enter_async_context(open_database(settings.data_dir / "registry"))
-        await _prepare(database, home, settings, int(clock.now()))
+        database = WatchedDatabase(await stack.enter_async_context(open_registry(settings)), clock)
+        await _claim(database, home, settings, secrets)
         http = await stack.enter_async_context(open_http(None, clock))
         signing = await stack.enter_async_context(open_http(identity, clock))
         anonymous = await stack.enter_async_context(open_http(None, clock, source_host=settings.probe_host))
-        directory = MinerDirectory(
-            http,
-            chain,
-            home,
-            clock,
-            probe_seconds=settings.probe_seconds,
-            stale_seconds=settings.probe_stale_seconds,
-        )
-        await directory.refresh()
-        pace = pace_of(await chain.epoch_seconds())
-        service = Service(
-            Parts(
-                home=home,
-                database=database,
-                directory=directory,
-                planner=Planner(chain, directory, secrets.placement),
-                envelope_key=secrets.envelope,
-                clock=clock,
-                unpaid_quota_bytes=settings.unpaid_quota_bytes,
-                pace=pace,
-            )
-        )
+        directory = await _directory(settings, http, chain, home, database, clock)
+        epoch_seconds = await chain.epoch_seconds()
+        pace, planner = pace_of(epoch_seconds), Planner(chain, directory, secrets.placement)
         key = encryption_key(home, secrets.envelope, int(clock.now()))
+        following = Following(Together(home, database, chain, directory, signing, http, clock, pace, key))
+        await following.lapse.recover()  # before anything is written
+        await _apply_accounts(database, home, settings, int(clock.now()))
+        parts = Parts(
+            home=home,
+            database=database,
+            directory=directory,
+            planner=planner,
+            envelope_key=secrets.envelope,
+            clock=clock,
+            unpaid_quota_bytes=settings.unpaid_quota_bytes,
+            pace=pace,
+            copies=following.copies,
+            registries=following.registries,
+        )
         desk = HelloDesk(identity, "validator", home.network, home.netuid, clock, encryption_key=key)
         guard = Guard(home.hotkey, clock, NonceWindow())
-        auditor = await open_auditor(
-            Surroundings(home, secrets.placement, database, chain, directory, signing, anonymous, clock, SystemRandom())
+        surroundings = Surroundings(
+            home, secrets.placement, database, chain, directory, signing, anonymous, clock, SystemRandom()
         )
+        auditor = await open_auditor(surroundings)
+        repairing = repairs.Surroundings(
+            home, database, directory, planner, secrets.envelope, signing, http, clock, SystemRandom()
+        )
+        repairer = _repairer(repairing, settings, epoch_seconds)
         audits = AuditRoutes(home, database, chain, directory, auditor, guard, clock)
         inventories = InventoryDesk(home, database, directory, clock)
-        routes = [desk.route(), *Routes(service, inventories, directory, guard).routes(), *audits.routes()]
-        operators = AdminRoutes(Administration(home, database, clock))
-        reads = ChainReads(chain, clock)
-        attached = Attached(
-            checks={"disk": disk_check(settings.data_dir), "database": operators.check, "chain": reads.check},
-            metrics=(*METRICS, *AUDIT_METRICS),
-            figures=together(operators.samples, AuditFigures(database, chain, directory, auditor).samples),
-            routes=operators.routes(),
+        figures = sources_of(following.followers.logs)
+        page = PageRoutes(Gatherer(home, database, chain, directory, auditor, clock, figures).status, clock)
+        routes = [desk.route(), *Routes(Service(parts), inventories, directory, guard).routes(), *audits.routes()]
+        routes += [*page.routes(), *following.routes(guard), DrainDesk(home, database, directory, guard, clock).route()]
+        operators, reads = AdminRoutes(Administration(home, database, clock)), ChainReads(chain, clock)
+        attached = _attached(
+            operators,
+            {"disk": disk_check(settings.data_dir), "database": operators.check, "chain": reads.check},
+            AuditFigures(database, chain, directory, auditor).samples,
+            RepairFigures(database).samples,
+            FollowingFigures(database, following.followers, following.copies, following.lapse).samples,
         )
-        yield _Node(chain, service, directory, auditor, routes, pace, attached)
+        tenure = Tenure(auditor, lambda guarded: open_auditor(replace(surroundings, database=guarded)), clock)
+        yield _Node(chain, parts, tenure, repairer, following, routes, attached)
+
+
+async def _directory(
+    settings: ValidatorSettings, http: Http, chain: Chain, home: Home, database: Database, clock: Clock
+) -> MinerDirectory:
+    """Return the miners as the chain and the registry know them now."""
+    directory = MinerDirectory(
+        http,
+        chain,
+        home,
+        clock,
+        probe_seconds=settings.probe_seconds,
+        stale_seconds=settings.probe_stale_seconds,
+    )
+    await directory.refresh()
+    directory.draining = await database.read(draining)
+    return directory
+
+
+def _repairer(given: repairs.Surroundings, settings: ValidatorSettings, epoch_seconds: float) -> Repairer:
+    return repairs.make_repairer(
+        given, mbit_s=settings.repair_mbit_s, at_once=settings.repairs_at_once, epoch_seconds=epoch_seconds
+    )
+
+
+def _attached(operators: AdminRoutes, checks: Mapping[str, Check], *figures: Figures) -> Attached:
+    """Return what the admin port tells and does."""
+    return Attached(
+        checks=checks,
+        metrics=(*METRICS, *AUDIT_METRICS, *REPAIR_METRICS, *FOLLOWING_METRICS),
+        figures=together(operators.samples, *figures),
+        routes=operators.routes(),
+    )
 
 
 async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
@@ -374,14 +432,23 @@ async def _check_permit(chain: Chain, hotkey: PublicKey) -> None:
         )
 
 
-async def _prepare(database: Database, home: Home, settings: ValidatorSettings, now: int) -> None:
-    """Make sure the database is ours and of this format, and apply the accounts of the settings."""
-    records = [account.record() for account in settings.accounts]
+async def _claim(database: Database, home: Home, settings: ValidatorSettings, secrets: Secrets) -> None:
+    """Make sure that the registry is ours, and that our secrets are those of all processes that share it."""
     await database.transact(lambda txn: claim(txn, home.network, home.hotkey))
+    if settings.registry is not None:
+        shared = {"placement.secret": secrets.placement, "envelope.key": secrets.envelope.private_key}
+        await check_secrets(database, settings.data_dir, shared)
+
+
+async def _apply_accounts(database: Database, home: Home, settings: ValidatorSettings, now: int) -> None:
+    """Apply the accounts of the settings."""
+    records = [account.record() for account in settings.accounts]
     await database.transact(lambda txn: apply_settings(txn, home, records, now))
 
 
-async def _sweep(service: Service, clock: Clock, pace: Pace) -> None:
+async def _sweep(parts: Parts) -> None:
+    """Sweep again and again, on a database on which only the holder of the duty writes."""
+    service, clock, pace = Service(parts), parts.clock, parts.pace
     pause_seconds = max(1.0, min(SWEEP_SECONDS, pace.drop_grace_seconds / SWEEPS_PER_GRACE))
     while True:
         try:

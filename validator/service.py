@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from hippy.clock import Clock
 from hippy.errors import AuthError, ConflictError, ProtocolError, TemporaryError
 from hippy.ids import PublicKey
-from hippy.kv import Database, Transaction
+from hippy.kv import Database, Reader, Transaction
 from hippy.points import reached
 from hippy.transport.client import Peer
 from hippy.validator import allocation as allocations
@@ -26,9 +26,11 @@ from hippy.validator.buckets import check_bucket, write_bucket
 from hippy.validator.commit import CheckedCommit, EnvelopeKey, check_commit, commit_segments, pending
 from hippy.validator.departures import Departures
 from hippy.validator.directory import MinerDirectory
+from hippy.validator.following.copies import Alone, CopyWait, shown
+from hippy.validator.following.registries import Registries, Standing, registries
 from hippy.validator.leases import renew
 from hippy.validator.listing import list_buckets, list_rows
-from hippy.validator.log import Home
+from hippy.validator.log import Home, position
 from hippy.validator.objects import (
     CheckedRow,
     Drops,
@@ -51,6 +53,8 @@ from hippy.validator.tables import Allocation, get_allocation
 from hippy.validator.tickets import grant, tickets
 from hippy.wire.log import AccountRecord
 from hippy.wire.object import (
+    OBJECTS_BYTES_MAX,
+    BucketAnswer,
     BucketRequest,
     BucketsAnswer,
     BucketsRequest,
@@ -81,7 +85,17 @@ DRAWS_MAX: Final = 5
 SWEEP_MAX: Final = 256
 """Allocations or answers removed in one transaction."""
 
+ALONE: Final = Alone()
+
 T = TypeVar("T")
+CopiedAnswer = TypeVar("CopiedAnswer", CommitAnswer, WriteAnswer, BucketAnswer)
+
+
+class Written(NamedTuple):
+    """A stored answer, and the newest record of the log when what it says was written."""
+
+    answer: bytes
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,9 @@ class Parts:
     clock: Clock
     unpaid_quota_bytes: int
     pace: Pace = USUAL_PACE
+    copies: CopyWait = ALONE
+    registries: Registries | None = None
+    """Ours and those that we follow; None: ours alone."""
 
 
 class Service:
@@ -110,6 +127,8 @@ class Service:
         self._clock = parts.clock
         self._unpaid_quota_bytes = parts.unpaid_quota_bytes
         self._pace = parts.pace
+        self._copies = parts.copies
+        self._registries = parts.registries or Registries(parts.home, parts.database)
         self._departures = Departures(parts.home, parts.database)
         self._requests = AccountRates(REQUESTS, "requests that change something")
         self._records = AccountRates(RECORDS, "changes")
@@ -180,8 +199,8 @@ class Service:
         """Answer ``POST /v1/commit`` (PROTOCOL §3.3): all segments, durably, or none."""
         await self._admit_change(sender, request)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
-        if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
-            return answer
+        if (known := await self._known(key, now)) is not None:
+            return await self._copied(CommitAnswer, known)
         waiting = await self._database.read(lambda reader: pending(reader, sender, request.segments, now))
         checked: list[CheckedCommit] = []
         for commit, allocation in waiting:  # a thread's turn per segment: 24 receipts take 6 ms
@@ -192,16 +211,16 @@ class Service:
             return CommitAnswer(copies=1).encode()
 
         reached("validator.before_commit")
-        answer = await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        written = await self._database.transact(lambda txn: _at(txn, once(txn, key, now, lambda: store(txn))))
         reached("validator.committed")
-        return answer
+        return await self._copied(CommitAnswer, written)
 
     async def write(self, request: WriteRequest, manifests: Sequence[bytes], sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects``: a result for each row."""
         terms = await self._admit_change(sender, request)
         now, key = self._now(), await asyncio.to_thread(self._key, request)
-        if (answer := await self._database.read(lambda reader: answered(reader, key, now))) is not None:
-            return answer
+        if (known := await self._known(key, now)) is not None:
+            return await self._copied(WriteAnswer, known)
         pairs, checked = pair_manifests(request.rows, manifests), list[CheckedRow]()
         while portion := list(islice(pairs, ROWS_PER_PORTION)):
             checked += await asyncio.to_thread(
@@ -220,9 +239,10 @@ class Service:
             answers.append(write(txn, last))
             return without_current(join_answers(answers)).encode()
 
-        kept = await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        kept = await self._database.transact(lambda txn: _at(txn, once(txn, key, now, lambda: store(txn))))
         reached("validator.rows")
-        return join_answers(answers).encode() if len(answers) > len(first) else kept
+        whole = join_answers(answers).encode() if len(answers) > len(first) else kept.answer
+        return await self._copied(WriteAnswer, Written(whole, kept.seq))
 
     async def _check_drops(self, drops: Sequence[Drop], sender: PublicKey, now: int) -> Drops:
         """Return those that are the sender's, by segment."""
@@ -252,40 +272,47 @@ class Service:
         def store(txn: Transaction) -> bytes:
             return write_bucket(txn, self._home, request.row, now).encode()
 
-        return await self._database.transact(lambda txn: once(txn, key, now, lambda: store(txn)))
+        written = await self._database.transact(lambda txn: _at(txn, once(txn, key, now, lambda: store(txn))))
+        return await self._copied(BucketAnswer, written)
 
     async def read_bytes(self, request: ReadRequest, sender: PublicKey) -> int:
         """Return about how long the answer of :meth:`read` gets."""
         await self._authorize(sender, request.account)
-        return await self._database.read(lambda reader: rows_bytes(reader, request))
+        return await self._registries.read(sender, lambda registry, _: rows_bytes(registry, request))
 
     async def read(self, request: ReadRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects/read``, as parts."""
         await self._authorize(sender, request.account)
-        return await self._database.read(lambda reader: encode_parts(*read_rows(reader, request)))
+        return await self._registries.read(sender, lambda registry, _: encode_parts(*read_rows(registry, request)))
 
     async def list(self, request: ListRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/objects/list``."""
         await self._authorize(sender, request.account)
-        return await self._database.read(lambda reader: list_rows(reader, request).encode())
+        return await self._registries.read(sender, lambda registry, _: list_rows(registry, request).encode())
 
     async def buckets(self, request: BucketsRequest, sender: PublicKey) -> bytes:
         """Answer ``POST /v1/buckets``."""
         await self._authorize(sender, request.account)
-        return await self._database.read(lambda reader: BucketsAnswer(buckets=list_buckets(reader, sender)).encode())
+        return await self._registries.read(
+            sender, lambda registry, _: BucketsAnswer(buckets=list_buckets(registry, sender)).encode()
+        )
 
     async def segments_bytes(self, request: SegmentsRequest) -> int:
         """Return how long the answer of :meth:`segments` gets at most."""
-        return await self._database.read(lambda reader: records_bytes(reader, request.segment_ids))
+        return await self._database.read(lambda reader: records_bytes(list(registries(reader)), request.segment_ids))
 
     async def segments(self, request: SegmentsRequest) -> bytes:
         """Answer ``POST /v1/segments``; records are no secret, so any signature will do."""
-        return await self._database.read(lambda reader: encode_records(reader, request.segment_ids))
+        return await self._database.read(lambda reader: encode_records(list(registries(reader)), request.segment_ids))
 
     async def account(self, sender: PublicKey) -> bytes:
         """Answer ``GET /v1/account``."""
-        terms = await self._authorize(sender, sender)
-        return await self._database.read(lambda reader: status_of(reader, terms).encode())
+
+        def status(registry: Reader, at: Standing) -> bytes:
+            terms = self._terms(registry, at, sender)
+            return status_of(registry, terms, at.home, at.term, at.change).encode()
+
+        return await self._registries.read(sender, status)
 
     async def sweep(self) -> None:
         """Close allocations that were not committed in time, release segments that are due, forget old answers.
@@ -309,18 +336,49 @@ class Service:
     async def _admit_change(self, sender: PublicKey, request: Change) -> AccountRecord:
         """Return the terms of an account that may change something now.
 
-        Raises AuthError, and RateLimitedError for an account that changes too much.
+        Raises AuthError, RateLimitedError for an account that changes too much, NotHomeError for one whose home is
+        another validator.
         """
-        terms, now = await self._authorize(sender, request.account), self._clock.now()
-        listed = await self._database.read(lambda reader: is_listed(reader, sender))
+        _check_owner(sender, request.account)
+        unpaid, now = self._unpaid_quota_bytes, self._clock.now()
+        terms, listed = await self._registries.change(
+            sender, lambda reader: (terms_of(reader, sender, unpaid), is_listed(reader, sender))
+        )
         self._requests.take(sender, 1, now, is_listed=listed)
         self._records.take(sender, units_of(request), now, is_listed=listed)
         return terms
 
     async def _authorize(self, sender: PublicKey, account: bytes) -> AccountRecord:
-        if sender != account:
-            raise AuthError("the request is about another account than the one that signed it")
-        return await self._database.read(lambda reader: terms_of(reader, sender, self._unpaid_quota_bytes))
+        _check_owner(sender, account)
+        return await self._registries.read(sender, lambda registry, at: self._terms(registry, at, sender))
+
+    def _terms(self, registry: Reader, at: Standing, account: PublicKey) -> AccountRecord:
+        """Return an account's terms by the registry that answers for it.
+
+        Raises AuthError for an unknown one where strangers have no quota; whoever another home knows is no stranger.
+        """
+        unpaid = self._unpaid_quota_bytes
+        return terms_of(registry, account, unpaid if at.home == self._home.hotkey else max(1, unpaid))
+
+    async def _known(self, key: RequestKey, now: int) -> Written | None:
+        """Return the answer that a request got before, where it was made before the newest record."""
+
+        def look(reader: Reader) -> Written | None:
+            answer = answered(reader, key, now)
+            return None if answer is None else _at(reader, answer)
+
+        return await self._database.read(look)
+
+    async def _copied(self, kind: type[CopiedAnswer], written: Written) -> bytes:
+        """Return an answer once what it says is with followers, and what shows that (PROTOCOL §3.6).
+
+        Raises TemporaryError when no follower has it in time.
+        """
+        acks = await self._copies.wait(written.seq)
+        if not acks:
+            return written.answer
+        answer = kind.parse(written.answer, limit=OBJECTS_BYTES_MAX)
+        return answer.model_copy(update={"copies": 1 + len(acks), "acks": shown(acks)}).encode()
 
     async def _check_all_failed(self, seen: Allocation, pieces: Sequence[FailedPiece]) -> None:
         """Check pieces at once, for a dead miner takes seconds; raises the first error when all are done."""
@@ -351,6 +409,16 @@ class Service:
 
     def _now(self) -> int:
         return int(self._clock.now())
+
+
+def _check_owner(sender: PublicKey, account: bytes) -> None:
+    if sender != account:
+        raise AuthError("the request is about another account than the one that signed it")
+
+
+def _at(reader: Reader, answer: bytes) -> Written:
+    """Return an answer with the record that the log has come to."""
+    return Written(answer, position(reader).seq)
 
 
 def _all_there(found: Sequence[Allocation | None]) -> list[Allocation]:

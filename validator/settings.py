@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from hippy.errors import ProtocolError
 from hippy.identity import ss58_decode
+from hippy.postgres.address import registry_url
 from hippy.settings import NodeSettings, numeric_host
 from hippy.wire.fields import INTEGER_MAX
 from hippy.wire.log import AccountRecord
@@ -70,6 +71,17 @@ class ValidatorSettings(NodeSettings):
     probe_host: Annotated[str, AfterValidator(numeric_host)] | None = None
     """The address of this machine that anonymous reads leave from; None: the usual one. One that is not on chain keeps
     miners from telling a probe from a client."""
+
+    registry: Annotated[str, AfterValidator(registry_url)] | None = Field(default=None, repr=False)
+    """The address of a PostgreSQL database that keeps the registry, ``postgresql://USER@HOST/DATABASE``; several
+    processes of a validator may share it. None: RocksDB in ``data_dir``, for one process."""
+
+    repair_mbit_s: Annotated[float, Field(gt=0, le=1_000_000)] = 100.0
+    """Megabits a second that repairs may have miners read, on average, for each process of the validator, which itself
+    sends a kth of that."""
+
+    repairs_at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    """Pieces that are made at a time."""
 
     @field_validator("accounts")
     @classmethod

@@ -22,6 +22,28 @@ class Statistic(Enum):
     OBJECTS = "objects"
     """Live rows."""
 
+    PIECES = "pieces"
+    """Holdings that have not ended, of segments that are not released."""
+
+    LOST = "lost"
+    """Pieces of such segments that were ever lost."""
+
+    MOVED = "moved"
+    """Pieces that another miner ever took over."""
+
+    QUEUED = "queued"
+    """Segments that wait for their repair."""
+
+    QUEUED_BYTES = "queued-bytes"
+    """What their missing pieces add up to."""
+
+    STUCK = "stuck"
+    """Segments that cannot be repaired now, for want of miners or of sources."""
+
+    STUCK_BYTES = "stuck-bytes"
+    FLAWED = "flawed"
+    """Pieces that cannot be repaired at all: their segments were badly coded."""
+
 
 def get_statistic(reader: Reader, which: Statistic) -> int:
     """Return a figure."""

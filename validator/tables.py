@@ -20,8 +20,19 @@ key                                           value
 ``ends/`` time ‖ segment ‖ u8 why             nothing: when a segment is looked at (hippy.validator.leases)
 ``hold/`` miner ‖ root ‖ segment ‖ u8 index   hippy.validator.held.Held: a holding, ended ones too
 ``end/`` seq ‖ key of a holding               nothing: the record that ended it
-``count/`` miner                              u64, holdings that have not ended
+``count/`` miner, ``size/`` miner             u64, holdings that have not ended; u64, their bytes
 ``lost/`` segment ‖ u8 index                  the miner that held it
+``former/`` segment ‖ u8 index ‖ seq          holding: who had the piece until the moved record seq
+``heal/`` segment                             hippy.validator.repair.health.Health
+``hist/`` u8 k ‖ u8 n ‖ u8 healthy            u64, segments of this health
+``queue/`` u32 rank ‖ segment                 nothing: a segment to be repaired
+``wait/`` time ‖ segment                      nothing: one that nobody can repair now
+``job/`` segment ‖ u8 index                   hippy.validator.repair.jobs.RepairJob: a piece's repair under way
+``tried/`` segment ‖ u8 index ‖ serial        hippy.validator.repair.jobs.Tried: a repair ticket that was given out
+``note/`` segment ‖ u8 index                  hippy.validator.repair.jobs.Notes: what went wrong with a piece's repair
+``flaw/`` segment ‖ u8 index                  u64, seq of the record that says it cannot be repaired
+``drain/`` miner                              drain: it wants to leave
+``churn/`` time                               hippy.validator.repair.churn: counts as of then
 ``gone/`` miner                               u64 seq of the departure that is still being marked ‖ key it has come to
 ``rep/`` miner ‖ root ‖ seq                   u64 beacon round ‖ id of the lost report in that loss record
 ``since/`` miner                              u64, block of the registration under which it was last seen
@@ -31,6 +42,8 @@ key                                           value
 ``bkt/`` account ‖ bucket                     bucket-row: a bucket that was made
 ``stat/`` name                                u64, a figure of the whole registry (hippy.validator.admin)
 ``req/``, ``reqdue/``                         hippy.validator.once
+``replica/`` home ‖ ``/`` …                   hippy.validator.following.replica: all of this again, of another home
+``equiv/`` home                               equivocation: proof that this home signed two logs
 ============================================  ==========================================================
 
 Integers in keys are big-endian, so that they sort. A name key is account ‖ bucket ‖ components, each component
@@ -56,9 +69,10 @@ from hippy.wire.object import ObjectRow
 from hippy.wire.segment import SegmentRecord, SegmentSpec
 from hippy.wire.ticket import PayClass
 
-FORMAT: Final = b"hippy validator 4"
-FORMATS_BEFORE: Final = (b"hippy validator 1", b"hippy validator 2", b"hippy validator 3")
-"""1 and 2 name no body ids in their log records, 3 does not count who needs a segment; they were never released."""
+FORMAT: Final = b"hippy validator 5"
+FORMATS_BEFORE: Final = (b"hippy validator 1", b"hippy validator 2", b"hippy validator 3", b"hippy validator 4")
+"""1 and 2 name no body ids in their log records, 3 does not count who needs a segment, 4 no healthy pieces; they were
+never released."""
 
 HOME: Final = b"meta/home"
 SERIAL: Final = b"meta/serial"
@@ -80,7 +94,19 @@ ENDS: Final = b"ends/"
 HOLDING: Final = b"hold/"
 ENDED: Final = b"end/"
 HELD_COUNT: Final = b"count/"
+HELD_BYTES: Final = b"size/"
 LOST: Final = b"lost/"
+FORMER: Final = b"former/"
+HEALTH: Final = b"heal/"
+HISTOGRAM: Final = b"hist/"
+QUEUE: Final = b"queue/"
+WAITING: Final = b"wait/"
+JOB: Final = b"job/"
+TRIED: Final = b"tried/"
+NOTES: Final = b"note/"
+FLAWED: Final = b"flaw/"
+DRAIN: Final = b"drain/"
+CHURN: Final = b"churn/"
 GONE: Final = b"gone/"
 REPORTED: Final = b"rep/"
 SINCE: Final = b"since/"

@@ -68,6 +68,9 @@ class _Teller:
 
 
 async def _play(source: Path, place: Path, miners: int, teller: _Teller) -> dict[str, Any]:
+    from hippy.net.forking import prepare
+
+    prepare()  # it imports while we do
     from hippy.clock import SystemClock
     from hippy.net.plan import create_plan
     from hippy.net.supervisor import supervising

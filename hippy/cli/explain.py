@@ -158,6 +158,8 @@ def _page(report: MinerReport) -> Iterator[str]:
 
     yield f"miner      {ss58_encode(report.hotkey)} ({report.state})"
     yield f"validator  {ss58_encode(report.validator)}"
+    if report.drain_time is not None:
+        yield f"drains     since {_when(report.drain_time)}: it gets no new pieces, and others take over those it holds"
     if report.score is None:
         yield "score      none yet: no epoch with this miner in it has ended"
     else:

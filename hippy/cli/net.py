@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from hippy.cli.net_up import check_numbers, forget, remember, run_detached, run_here, say_up, use_running
-from hippy.cli.printing import json_option, print_json
+from hippy.cli.printing import counted, json_option, print_json
 
 DOWN_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.05
@@ -72,7 +72,19 @@ def status(directory: Path | None, as_json: bool) -> None:
         return
     for node in answer["nodes"]:
         pid = f"pid {node['pid']}" if node["pid"] else ""
-        click.echo(f"{node['name']:<14}{node['state']:<10}{node['endpoint']:<24}{pid}")
+        click.echo(f"{node['name']:<14}{node['state']:<10}{node['endpoint']:<24}{pid:<14}{_lag(node, answer)}".rstrip())
+    for node in answer["nodes"]:
+        if node["role"] == "validator" and node["state"] == "running":
+            click.echo(f"network page of {node['name']}: http://{node['endpoint']}/")
+
+
+def _lag(node: dict[str, Any], answer: dict[str, Any]) -> str:
+    """Return how far a validator is behind the logs of the others; there is nothing to say of one alone."""
+    validators = sum(each["role"] == "validator" for each in answer["nodes"])
+    behind = node.get("behind")
+    if validators < 2 or behind is None:
+        return ""
+    return "has all records of the others" if behind == 0 else f"{counted(behind, 'record')} behind the others"
 
 
 @net.command()

@@ -57,6 +57,9 @@ def use_running(plan: NetworkPlan, *, as_json: bool) -> None:
 
 async def run_here(directory: Path, miners: int | None, validators: int | None, *, as_json: bool) -> None:
     """Run a network until it is told to stop, by a signal or by ``hippy net down``."""
+    from hippy.net.forking import prepare
+
+    prepare()  # it imports while we do
     from hippy.clock import SystemClock
     from hippy.net.control import controlled
     from hippy.net.plan import create_plan, load_plan
@@ -153,8 +156,14 @@ def _described(plan: NetworkPlan, *, seconds: float) -> dict[str, Any]:
         "directory": str(plan.directory),
         "miners": len(plan.of_role("miner")),
         "validators": len(plan.of_role("validator")),
+        "page": page_of(plan),
         "seconds": round(seconds, 3),
     }
+
+
+def page_of(plan: NetworkPlan) -> str:
+    """Return where the network page of the first validator is."""
+    return f"http://{plan.of_role('validator')[0].endpoint}/"
 
 
 def say_up(network: dict[str, Any], *, as_json: bool) -> None:
@@ -165,6 +174,7 @@ def say_up(network: dict[str, Any], *, as_json: bool) -> None:
     click.echo(
         f"{counted(network['miners'], 'miner')} and {counted(network['validators'], 'validator')} up "
         f"in {network['seconds']:.1f} s, {shown(network['directory'])}\n"
+        f"network page: {network['page']}\n"
         "next:\n"
         "  hippy put -r DIR hippy://bucket/dir/     store a directory\n"
         "  hippy ls hippy://bucket/dir/             see it\n"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from hippy.cli.drain import drain
 from hippy.cli.explain import explain
 from hippy.cli.network_options import network_options, wallet_options
-from hippy.cli.node_settings import load_checked, print_settings
+from hippy.cli.node_settings import load_checked, print_settings, registry_options
 from hippy.cli.printing import json_option
 from hippy.cli.validator_account import account
 from hippy.cli.verify_weights import verify_weights
@@ -40,6 +41,7 @@ def validator() -> None:
     """Run a validator: keep the registry and choose where pieces go."""
 
 
+miner.add_command(drain)
 miner.add_command(explain)
 validator.add_command(verify_weights)
 validator.add_command(account)
@@ -63,6 +65,7 @@ def miner_run(config: Path, with_parent: bool, **options: Any) -> None:
 
 @validator.command("run")
 @_config
+@registry_options
 @network_options(required=False)
 @wallet_options(required=False)
 @_with_parent
@@ -94,6 +97,7 @@ def miner_settings(config: Path, as_json: bool, **options: Any) -> None:
 
 @validator.command("settings")
 @_config
+@registry_options
 @network_options(required=False)
 @wallet_options(required=False)
 @json_option

@@ -30,6 +30,7 @@ NEXT_STEPS: Final = {
     "auth": "hippy whoami shows the account in use, hippy login restores another one",
     "quota": "hippy whoami shows quota and use: delete something, or ask the validator's operator for more",
     "conflict": "look at what is there now, then try again",
+    "not_home": "use the credentials of the validator that is the account's home; others answer reads",
     "integrity": "try again; if it stays so, hippy check shows what is wrong with the pieces",
     "temporary": "try again later",
     "timeout": "try again later",

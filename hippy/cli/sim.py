@@ -1,6 +1,7 @@
 """``hippy sim``: what honesty earns and what every other strategy does, in a simulated network.
 
-Owns the options, the table and how far a run is, on standard error; the simulation is hippy.sim's.
+Owns the options, the table and how far a run is, on standard error; the simulation is hippy.sim's. ``hippy sim
+durability`` is hippy.cli.sim_durability's, which is imported when it is used.
 """
 
 from __future__ import annotations
@@ -29,14 +30,42 @@ HEADER: Final = (
 )
 
 
-@click.command(
+SUBCOMMANDS: Final = {"durability": "Calculate and simulate how likely stored data is lost."}
+
+
+class SimGroup(click.Group):
+    """A command of its own that has subcommands too, whose modules are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of subcommands."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        from hippy.cli.sim_durability import durability
+
+        return durability
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the list without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUBCOMMANDS.items()))
+
+
+@click.group(
+    cls=SimGroup,
+    invoke_without_command=True,
+    subcommand_metavar="[durability]",
     epilog="""\b
 Examples:
   hippy sim                                      every strategy, 200 miners, 30 days
   hippy sim --days 7 --strategy drop-1%          one of them, a week
   hippy sim --cost-share 0.9 --report            thin margins; where every account's bytes went
   hippy sim --strategy split-16 --plot split.png weight over time, as a picture
-"""
+  hippy sim durability --help                    another question: how likely is data lost?
+""",
 )
 @click.option("--days", type=click.FloatRange(0, 366, min_open=True), default=30, show_default=True)
 @click.option("--miners", type=click.IntRange(1, 1_000), default=200, show_default=True, help="Identities in all.")
@@ -77,12 +106,16 @@ def sim(
     report: bool,
     plot: Path | None,
     as_json: bool,
-) -> int:
+) -> int | None:
     """Simulate a network in which some miners cheat, and say what that earns them.
 
     The audits, scores, placement and weights are the real ones; time, faults and the contents of disks are made up.
     Exits with 1 if a strategy beat honesty.
     """
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
+        return None
     from hippy.sim.report import Prices, portions_of, rows_of, to_dict, wash_rows
     from hippy.sim.settings import Settings
     from hippy.sim.simulation import simulate
@@ -106,6 +139,16 @@ def sim(
         if report:
             _print_portions(portions_of(run))
     return 1 if any(row.beats_honesty for row in rows) else 0
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """Say that an option in front of a subcommand does nothing there, rather than let it do nothing."""
+    for option in ctx.command.params:
+        if option.name and ctx.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE:
+            name = ctx.invoked_subcommand
+            raise click.UsageError(
+                f"options of {name} come after its name; {option.opts[0]} before it is hippy sim's own"
+            )
 
 
 def _teller(*, as_json: bool) -> Callable[[int, int], None]:

@@ -62,7 +62,8 @@ class ControlServer:
         command, node = request["command"], request.get("node")
         match command:
             case "status":
-                nodes = [asdict(status) for status in self._supervisor.status()]
+                behind = await self._supervisor.behind()
+                nodes = [{**asdict(each), "behind": behind.get(each.name)} for each in self._supervisor.status()]
                 return {"ready": self._supervisor.ready, "supervisor_pid": os.getpid(), "nodes": nodes}
             case "kill":
                 return await self._supervisor.kill(str(node))

@@ -256,10 +256,11 @@ def _write_settings(plan: NetworkPlan, account: Identity) -> None:
         else:
             lines.append(f"probe_seconds = {PROBE_SECONDS}")
             lines.append(f"unpaid_quota_bytes = {UNPAID_QUOTA_BYTES}")
-            lines.append(
-                f"accounts = [{{ account = {_quoted(account.ss58)}, "
-                f'pay_class = "paid", quota_bytes = {ACCOUNT_QUOTA_BYTES} }}]'
-            )
+            if node is plan.of_role("validator")[0]:  # the account's home; the others follow it
+                lines.append(
+                    f"accounts = [{{ account = {_quoted(account.ss58)}, "
+                    f'pay_class = "paid", quota_bytes = {ACCOUNT_QUOTA_BYTES} }}]'
+                )
         plan.settings_file(node).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Weight over time as a picture. The one module that knows matplotlib, which it imports when it is used.
+"""Weight over time as a picture. The one module that imports matplotlib, when it is used; others draw on its figures.
 
 Example::
 
@@ -15,6 +15,7 @@ from hippy.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS: Final = 4
 PANEL_INCHES: Final = (3.2, 2.1)
@@ -30,18 +31,27 @@ def check_plotting() -> None:
         ) from None
 
 
-def draw_weights(weights: Mapping[str, Sequence[float]], path: Path, *, epochs_per_day: float) -> None:
-    """Write a PNG with a panel for each strategy: its weight per byte against honest miners', over days.
+def empty_figure(width_inches: float, height_inches: float) -> Figure:
+    """Return a figure that needs no screen; ``savefig`` writes it.
 
-    Raises ConfigError without matplotlib, OSError where the file cannot be written.
+    Raises ConfigError without matplotlib.
     """
     check_plotting()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = -(-len(weights) // COLUMNS)
-    figure = Figure(figsize=(COLUMNS * PANEL_INCHES[0], rows * PANEL_INCHES[1]), layout="constrained")
+    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_weights(weights: Mapping[str, Sequence[float]], path: Path, *, epochs_per_day: float) -> None:
+    """Write a PNG with a panel for each strategy: its weight per byte against honest miners', over days.
+
+    Raises ConfigError without matplotlib, OSError where the file cannot be written.
+    """
+    rows = -(-len(weights) // COLUMNS)
+    figure = empty_figure(COLUMNS * PANEL_INCHES[0], rows * PANEL_INCHES[1])
     grid = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True, sharey=True)
     panels = [panel for row in grid for panel in row]
     for panel, (name, values) in zip(panels, weights.items(), strict=False):

@@ -8,6 +8,7 @@ halves, without threads and files, so that tests with it are deterministic. It d
   passes them, so a watcher may crash it between writing and answering.
 * :meth:`MemoryDatabase.fill` has transactions that write refused, as on a full disk, until
   :meth:`MemoryDatabase.free`.
+* Leases are forgotten with it, as an embedded database forgets them.
 * ``pause`` is awaited before every transaction and read, and again before a transaction is answered: a slow disk.
 
 >>> async def example() -> bytes | None:
@@ -22,13 +23,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 from hippy.errors import NoSpaceError
 from hippy.kv import Overlay, Reader, Transaction
 from hippy.points import reached
 from hippy.testing.crash import MachineDown
+from hippy.work_leases import WorkLeases, check_lease
 
 T = TypeVar("T")
 Pause = Callable[[], Awaitable[None]]
@@ -46,6 +48,7 @@ class MemoryDatabase:
         self.pause = pause
         """Awaited where a disk would be waited for."""
         self._rows = _Rows()
+        self._leases = WorkLeases()
         self._refusals: float = 0
         self._is_down = False
 
@@ -78,6 +81,25 @@ class MemoryDatabase:
         """See hippy.kv.Database."""
         await self._pause()
         return work(self._rows)
+
+    async def lease(
+        self, queue: bytes, holder: bytes, *, now: float, seconds: float, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """See hippy.kv.Database."""
+        check_lease(holder, seconds=seconds, limit=limit)
+        await self._pause()
+        return self._leases.take(self._rows.scan(queue), holder, now=now, seconds=seconds, limit=limit)
+
+    async def renew(self, keys: Sequence[bytes], holder: bytes, *, now: float, seconds: float) -> list[bytes]:
+        """See hippy.kv.Database."""
+        check_lease(holder, seconds=seconds, limit=max(1, len(keys)))
+        await self._pause()
+        return self._leases.renew(keys, holder, now=now, seconds=seconds)
+
+    async def unlease(self, keys: Sequence[bytes], holder: bytes) -> None:
+        """See hippy.kv.Database."""
+        await self._pause()
+        self._leases.give_back(keys, holder)
 
     def _write(self, layer: Overlay) -> None:
         if self._refusals:

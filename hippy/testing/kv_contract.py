@@ -47,6 +47,12 @@ KEYS: Final = [
 
 WRITERS: Final = 100
 
+LONG: Final = bytes(range(256)) * 32
+"""As long as the longest name of an object: more than a page of most stores' indexes."""
+
+MANY: Final = 1_500
+"""Rows of a scan that no implementation fetches at once."""
+
 
 async def fill(database: Database, keys: list[bytes]) -> None:
     """Store each key in the given order, with itself and a mark as value."""
@@ -154,6 +160,33 @@ class DatabaseContract:
 
         assert await database.transact(work) == stored([b"p1", b"p2", b"p3"])
         assert await rows(database) == [(b"p1", b"p1!"), (b"p3", b"new"), (b"p4", b"new")]
+
+    async def test_keys_of_any_length_are_kept_in_one_order(self, database: Database) -> None:
+        keys = [
+            b"a",
+            LONG[:2_048],
+            LONG[:2_049],
+            LONG + b"a",
+            LONG + b"a\x00",
+            LONG + b"b",
+            LONG[:2_048] + b"\xff",
+            b"b",
+        ]
+        await fill(database, random.Random(2).sample(keys, len(keys)))  # noqa: S311 - an order, no secret
+        ordered = sorted(keys)
+        assert await rows(database) == stored(ordered)
+        assert await rows(database, LONG) == stored([key for key in ordered if key.startswith(LONG)])
+        assert await rows(database, b"", LONG + b"a") == stored([key for key in ordered if key > LONG + b"a"])
+        await database.transact(lambda state: state.put(LONG + b"a", b"new"))
+        await database.transact(lambda state: state.delete(LONG + b"b"))
+        assert await database.read(lambda state: [state.get(LONG + end) for end in (b"a", b"b")]) == [b"new", None]
+        assert await database.transact(lambda state: state.get(LONG + b"a\x00")) == LONG + b"a\x00!"
+
+    async def test_long_scan_yields_every_row_once(self, database: Database) -> None:
+        keys = [b"m/%04d" % number for number in range(MANY)]
+        await fill(database, keys)
+        assert await keys_of(database) == keys
+        assert await database.transact(lambda state: list(state.scan(b"m/", keys[7]))) == stored(keys[8:])
 
     async def test_random_transactions_agree_with_a_dictionary(self, database: Database) -> None:
         chance = random.Random(7)  # noqa: S311 - a replayable run, no secret

@@ -54,6 +54,8 @@ class Call:
     answer_bytes_max: int = MESSAGE_BYTES_MAX
     body_signed: bool = True
     deadline_seconds: float | None = None
+    stall_seconds: float | None = None
+    """How long the peer may send nothing, where that is longer than usual: it may have to work for its answer."""
     arrived: Callable[[int], None] | None = None
     """Told how many bytes of the answer's body came, as they come."""
 
@@ -117,7 +119,7 @@ class Http:
         except aiohttp.ConnectionTimeoutError:
             raise UnreachableError(f"no connection to {peer} in {limits.CONNECT_SECONDS:.0f} s") from None
         except aiohttp.SocketTimeoutError:
-            raise DeadlineError(f"{peer} sent nothing for {limits.STALL_SECONDS:.0f} s") from None
+            raise DeadlineError(f"{peer} sent nothing for {_stall_seconds(call):.0f} s") from None
         except TimeoutError:
             raise DeadlineError(f"{peer} did not finish {call.method} {_short(call)} in {total:.0f} s") from None
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
@@ -148,6 +150,9 @@ class Http:
                 headers={**call.headers, **self._signature(peer, call), **length},
                 expect100=size > limits.EXPECT_BYTES_MIN,
                 allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=limits.CONNECT_SECONDS, sock_read=_stall_seconds(call)
+                ),
             ) as response:
                 limit = call.answer_bytes_max if response.ok else max(call.answer_bytes_max, limits.ERROR_BYTES_MAX)
                 body = await _read(response, limit, call.arrived)
@@ -183,10 +188,8 @@ async def open_http(identity: Identity | None, clock: Clock, *, source_host: str
         keepalive_timeout=limits.KEEPALIVE_SECONDS,
         local_addr=(source_host, 0) if source_host else None,
     )
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.CONNECT_SECONDS, sock_read=limits.STALL_SECONDS)
     async with aiohttp.ClientSession(
         connector=connector,
-        timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -222,6 +225,10 @@ def _peer_error(status: int, body: bytes) -> HippyError:
 
 def _clean(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[: limits.ERROR_TEXT_MAX])
+
+
+def _stall_seconds(call: Call) -> float:
+    return call.stall_seconds or limits.STALL_SECONDS
 
 
 def _short(call: Call) -> str:

@@ -112,3 +112,15 @@ class ServerLimits:
 def deadline_seconds(body_bytes: int) -> float:
     """Return how long a request that moves ``body_bytes`` may take in all."""
     return BASE_DEADLINE_SECONDS + body_bytes / SLOWEST_BYTES_PER_SECOND
+
+
+REPAIR_BASE_SECONDS: Final = 60.0
+"""For the handshakes with all sources, the disk and the answer."""
+
+
+def repair_seconds(read_bytes: int) -> float:
+    """Return how long a miner may take for an order to repair that has it read ``read_bytes``, all sources together.
+
+    Whoever waits for the answer lets the miner be silent for as long (hippy.transport.client.Call.stall_seconds).
+    """
+    return REPAIR_BASE_SECONDS + read_bytes / SLOWEST_BYTES_PER_SECOND

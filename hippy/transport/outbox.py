@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
@@ -99,14 +99,19 @@ class Place:
         self._began = self._took_at = 0.0
 
     async def send(
-        self, request: web.Request, buffers: list[Buffer], *, content_type: str = "application/octet-stream"
+        self,
+        request: web.Request,
+        buffers: list[Buffer],
+        *,
+        content_type: str = "application/octet-stream",
+        headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
         """Answer with ``buffers``, as :func:`hippy.transport.sending.send` does, as long as nobody is kept waiting."""
         self._length = sum(memoryview(buffer).nbytes for buffer in buffers)
         self._began = self._took_at = asyncio.get_running_loop().time()
         self._transport = request.transport
         try:
-            return await send(request, buffers, content_type=content_type, taken=self._took)
+            return await send(request, buffers, content_type=content_type, headers=headers, taken=self._took)
         finally:
             self._transport = None
 

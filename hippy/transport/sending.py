@@ -19,10 +19,10 @@ Example::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from hippy.transport import limits
 
@@ -40,16 +40,17 @@ async def send(
     *,
     deadline_seconds: float | None = None,
     content_type: str = "application/octet-stream",
+    headers: Mapping[str, str] | None = None,
     taken: Callable[[int], None] = lambda _: None,
 ) -> web.StreamResponse:
     """Answer with ``buffers``, one after the other, and return once the reader's side has taken them.
 
-    The list is emptied: it is nobody's any more. ``taken`` hears how many bytes each slice had once it was taken. A
-    reader slower than ``deadline_seconds``, or hippy.transport.limits, allows is disconnected. Raises
-    ConnectionResetError then, and when the reader hangs up.
+    The list is emptied: it is nobody's any more. ``headers`` are sent beside the type and the length. ``taken`` hears
+    how many bytes each slice had once it was taken. A reader slower than ``deadline_seconds``, or
+    hippy.transport.limits, allows is disconnected. Raises ConnectionResetError then, and when the reader hangs up.
     """
     total = sum(memoryview(buffer).nbytes for buffer in buffers)
-    response = web.StreamResponse(headers={"Content-Type": content_type})
+    response = web.StreamResponse(headers={**(headers or {}), hdrs.CONTENT_TYPE: content_type})
     response.content_length = total
     if deadline_seconds is None:
         deadline_seconds = limits.deadline_seconds(total)

@@ -13,11 +13,14 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from hippy.errors import ProtocolError
+from hippy.wire.attestation import ATTESTERS_MAX, Attestation
 from hippy.wire.audit import LostReport
 from hippy.wire.canonical import Message, SignedMessage
 from hippy.wire.fields import U16, U32, Count, Index, Key, Message32, RootId, Seconds, Segment, Text
+from hippy.wire.home import HomeChange
 from hippy.wire.node import MINERS_MAX
 from hippy.wire.object import BucketRow, Drop, ObjectRow
+from hippy.wire.repair import Drain, PieceMoved, SegmentFlawed
 from hippy.wire.segment import SealEnvelope, SegmentRecord
 from hippy.wire.ticket import PayClass
 
@@ -114,7 +117,8 @@ class Loss(Message):
     """Pieces that a miner holds no more, and how that is known (PROTOCOL §5.1).
 
     ``reported``: its own report, which came when ``round`` was the newest beacon round. ``failed`` and ``unanswered``:
-    batch ``batch`` of epoch ``epoch``, one of whose leaves was not shown, or which was never answered.
+    batch ``batch`` of epoch ``epoch``, one of whose leaves was not shown, or which was never answered. With the last
+    come ``attestations`` of other validators where the home's word alone is not enough.
     """
 
     TYPE = "loss"
@@ -125,6 +129,7 @@ class Loss(Message):
     round: Count | None = None
     epoch: Count | None = None
     batch: U32 | None = None
+    attestations: Annotated[tuple[Attestation, ...], Field(min_length=1, max_length=ATTESTERS_MAX)] | None = None
 
     def check_shape(self) -> None:
         """Raises ProtocolError unless the fields are those of the reason, and the pieces distinct."""
@@ -132,11 +137,27 @@ class Loss(Message):
         is_reported = self.reason == "reported"
         if told != (is_reported, is_reported, not is_reported, not is_reported):
             raise ProtocolError(f"a loss that is {self.reason} does not tell these things")
+        if self.attestations is not None and self.reason != "unanswered":
+            raise ProtocolError("attestations are about silence, and so is their loss")
         if len({(piece.segment_id, piece.index) for piece in self.pieces}) != len(self.pieces):
             raise ProtocolError("a loss names each piece once")
 
 
-Kind = Literal["account", "candidates", "segment", "row", "closed", "departure", "loss", "released", "bucket"]
+Kind = Literal[
+    "account",
+    "candidates",
+    "segment",
+    "row",
+    "closed",
+    "departure",
+    "loss",
+    "released",
+    "bucket",
+    "moved",
+    "drain",
+    "flawed",
+    "home",
+]
 
 
 class LogRecord(Message):
@@ -167,6 +188,10 @@ class LogEntry(Message):
     loss: Loss | None = None
     released: SegmentReleased | None = None
     bucket: BucketRow | None = None
+    moved: PieceMoved | None = None
+    drain: Drain | None = None
+    flawed: SegmentFlawed | None = None
+    home: HomeChange | None = None
     envelopes: Envelopes | None = None
 
 

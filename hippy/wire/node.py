@@ -12,6 +12,7 @@ from pydantic import Field
 
 from hippy.wire.canonical import Message, SignedMessage
 from hippy.wire.fields import U16, U32, Address, Bytes32, Count, Key, Network, Seconds, Text
+from hippy.wire.home import HomeChange
 from hippy.wire.ticket import PayClass
 
 PROTOCOL_VERSION: Final = 1
@@ -76,10 +77,17 @@ class Directory(SignedMessage):
 
 
 class AccountStatus(Message):
-    """The caller's account as its home validator keeps it."""
+    """The caller's account as its home keeps it, and which validator that is.
+
+    ``term`` counts the account's homes from 1; ``change`` is its word by which it came to this one, absent at its
+    first. A validator that follows the home tells what it has of it.
+    """
 
     TYPE = "account-status"
     account: Key
     pay_class: PayClass
     quota_bytes: Count
     used_bytes: Count
+    home: Key
+    term: U32
+    change: HomeChange | None = None

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from hippy.errors import ProtocolError
 from hippy.wire.canonical import Message, SignedMessage
+from hippy.wire.copies import Acks
 from hippy.wire.fields import (
     Bytes16,
     Bytes32,
@@ -120,10 +121,11 @@ class RowResult(Message):
 
 
 class WriteAnswer(Message):
-    """One result per row, in order; everything stored is durable on ``copies`` validators."""
+    """One result per row, in order; what is stored is durable on ``copies`` validators, whose word ``acks`` shows."""
 
     TYPE = "objects-written"
     copies: Count
+    acks: Acks = ()
     results: Annotated[tuple[RowResult, ...], Field(max_length=ROWS_MAX)]
 
 
@@ -203,6 +205,7 @@ class BucketAnswer(Message):
 
     TYPE = "bucket-written"
     copies: Count
+    acks: Acks = ()
     existed: Annotated[int, Field(ge=0, le=1)]
 
 

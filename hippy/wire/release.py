@@ -16,7 +16,7 @@ from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS, Message, SignedMessage
 from hippy.wire.fields import Bytes16, Count, Index, Key, Message32, RootId, Seconds, Segment
 from hippy.wire.object import Drop
 from hippy.wire.pace import DAY, Pace
-from hippy.wire.ticket import Ticket
+from hippy.wire.ticket import Receipt, Ticket
 
 RELEASE_BYTES_MAX: Final = 2_048
 """A canonical Release with its drop has some 1,200 bytes."""
@@ -35,13 +35,14 @@ LEASES_MAX: Final = 256
 UPLOAD_SECONDS_MAX: Final = DAY
 """upload_by is at most this far ahead of the allocation, so no commit is older than upload_by less this."""
 
-ReleaseReason = Literal["deleted", "lapsed", "expired", "uncommitted"]
+ReleaseReason = Literal["deleted", "lapsed", "expired", "uncommitted", "moved"]
 
 
 class Release(SignedMessage):
     """The end of one obligation, signed by the validator that issued its ticket.
 
-    ``seq`` is the record of that validator's log that ended it; ``drop`` is there for the reason ``deleted`` only.
+    ``seq`` is the record of that validator's log that ended it; ``drop`` is there for the reason ``deleted`` only,
+    ``receipt``, of the miner that holds the piece now, for ``moved``.
     """
 
     TYPE = "release"
@@ -54,6 +55,7 @@ class Release(SignedMessage):
     reason: ReleaseReason
     seq: Count
     drop: Drop | None = None
+    receipt: Receipt | None = None
     time: Seconds
 
     def check(self, ticket: Ticket, network: bytes, now: int, pace: Pace) -> None:
@@ -74,6 +76,8 @@ class Release(SignedMessage):
     def _check_reason(self, ticket: Ticket, network: bytes, pace: Pace) -> None:
         if (self.drop is not None) != (self.reason == "deleted"):
             raise ProtocolError("a release carries a drop when its reason is deleted, and only then")
+        if (self.receipt is not None) != (self.reason == "moved"):
+            raise ProtocolError("a release carries a receipt when its reason is moved, and only then")
         match self.reason:
             case "deleted":
                 assert self.drop is not None
@@ -89,6 +93,18 @@ class Release(SignedMessage):
                 self._not_before(ticket.keep_until)
             case "uncommitted":
                 self._not_before(ticket.upload_by + UNCOMMITTED_SECONDS)
+            case "moved":
+                assert self.receipt is not None
+                self._check_moved(self.receipt, ticket, network)
+
+    def _check_moved(self, receipt: Receipt, ticket: Ticket, network: bytes) -> None:
+        """Check that another miner has the same bytes, by its own word."""
+        if (receipt.root, receipt.piece_length) != (ticket.root, ticket.piece_length):
+            raise ProtocolError("the receipt in the release is for other bytes")
+        if receipt.miner == ticket.miner or receipt.ticket_id == self.ticket_id:
+            raise ProtocolError("the receipt in the release is the miner's own")
+        self._not_before(receipt.time)
+        receipt.check_signature(receipt.miner, network)
 
     def _not_before(self, earliest: int) -> None:
         if self.time < earliest:

@@ -147,6 +147,7 @@ class MinerReport(Message):
     """``GET /v1/miners/{hotkey}``: why a miner weighs what it weighs, newest epoch first.
 
     ``score`` is missing until an epoch with this miner in it has ended; ``share_ppm`` is its part of all weights.
+    ``drain_time`` is when it asked to leave, if it did.
     """
 
     TYPE = "miner-report"
@@ -155,6 +156,7 @@ class MinerReport(Message):
     time: Seconds
     epoch: Count
     state: Literal["live", "silent", "unpublished", "unregistered"]
+    drain_time: Seconds | None = None
     score: MinerScore | None = None
     share_ppm: Ppm
     owed_batches: U32

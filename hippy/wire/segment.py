@@ -16,6 +16,7 @@ from hippy.errors import ProtocolError
 from hippy.hashing import dk, keyed, u32, u64
 from hippy.ids import Root, SegmentId
 from hippy.wire.canonical import Message
+from hippy.wire.copies import Acks
 from hippy.wire.fields import (
     U32,
     Bytes16,
@@ -172,10 +173,11 @@ class CommitRequest(Message):
 
 
 class CommitAnswer(Message):
-    """The commit is durable on ``copies`` validators."""
+    """The commit is durable on ``copies`` validators: its home and followers, whose word ``acks`` shows."""
 
     TYPE = "commit-answer"
     copies: Count
+    acks: Acks = ()
 
 
 class SegmentRecord(Message):

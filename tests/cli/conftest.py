@@ -38,7 +38,7 @@ class Done:
 Command = Callable[..., Done]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with Network(tmp_path_factory.mktemp("network")).started() as network:
         yield network

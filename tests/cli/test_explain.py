@@ -173,6 +173,13 @@ def test_bytes_are_shown_by_account() -> None:
     assert text.endswith("  and 2 more\n")
 
 
+def test_a_miner_that_wants_to_leave_is_said_to_drain(network: Path, validator: Validator) -> None:
+    assert "drains" not in page("miner3")
+    validator.report = REPORT.model_copy(update={"drain_time": 1_799_999_000})
+    (line,) = [line for line in page("miner3").splitlines() if line.startswith("drains")]
+    assert line.endswith("it gets no new pieces, and others take over those it holds")
+
+
 def test_any_validator_may_be_asked_about_any_hotkey(validator: Validator) -> None:
     for url in (f"http://{validator.endpoint}", f"{validator.endpoint}", f"http://{validator.endpoint}/"):
         assert "12.34 %" in page(ss58_encode(MINER.public_key), "--validator", url)

@@ -9,7 +9,7 @@ import pytest
 from tests.client.network import Network
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     with Network(tmp_path_factory.mktemp("network")).started() as network:
         yield network

@@ -33,6 +33,9 @@ NETUID = 7
 MINERS = 9
 """One more than a 4/8 segment takes, so that a piece can be placed anew."""
 
+EPOCH_BLOCKS = 3600
+"""Of a second each: nobody is audited while other tests run."""
+
 CLOCK = SystemClock()
 T = TypeVar("T")
 
@@ -54,6 +57,7 @@ class Miner:
     stalls: bool = False
     refused: int = 0
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    revived: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
     @web.middleware
@@ -63,10 +67,15 @@ class Miner:
         if self.corrupts and request.method == "GET" and "/pieces/" in request.path:
             return web.Response(body=b"\x01" * 70_000)
         if self.stalls and request.method == "GET" and "/pieces/" in request.path:
-            await asyncio.Event().wait()
+            await self.revived.wait()  # not for ever: a miner that is stopped waits for requests under way
         if self.refuses and request.method == "PUT":  # without Expect; see _refuse_uploads
             return self.refusal(request)
         return await handler(request)
+
+    def end_stalls(self) -> None:
+        """Let go of the requests that wait because the miner stalled."""
+        self.revived.set()
+        self.revived = asyncio.Event()
 
     def refusal(self, request: web.Request) -> web.StreamResponse:
         """What a miner with a full disk answers."""
@@ -107,6 +116,7 @@ class Network:
         """Start what was killed and make every miner good again."""
         for miner in self.miners:
             miner.refuses = miner.corrupts = miner.stalls = False
+            self._loop.call_soon_threadsafe(miner.end_stalls)
             if miner.task is None:
                 self.run(self._start_miner(miner))
 
@@ -138,7 +148,12 @@ class Network:
     async def _start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         LocalChain.create(
-            self.folder / CHAIN_FILE, clock=CLOCK, network=NETWORK, genesis_secret=b"g" * 32, netuid=NETUID
+            self.folder / CHAIN_FILE,
+            clock=CLOCK,
+            network=NETWORK,
+            genesis_secret=b"g" * 32,
+            netuid=NETUID,
+            tempo_blocks=EPOCH_BLOCKS,
         )
         async with open_local_chain(self.folder / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
             await chain.register(

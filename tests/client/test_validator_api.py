@@ -22,7 +22,7 @@ from hippy.wire.segment import AllocateRequest, FailedPiece, Holding, SegmentRec
 
 M = TypeVar("M", bound=Message)
 ACCOUNT = Identity.from_seed(b"a" * 32).public_key
-STATUS = AccountStatus(account=ACCOUNT, pay_class="paid", quota_bytes=1, used_bytes=0)
+STATUS = AccountStatus(account=ACCOUNT, pay_class="paid", quota_bytes=1, used_bytes=0, home=ACCOUNT, term=1)
 SPEC = SegmentSpec(nonce=b"n" * 16, roots=(Root(b"1" * 32), Root(b"2" * 32)), data_length=1, piece_length=1, k=1, n=2)
 PIECE = FailedPiece(index=0, ticket_id=MessageId(b"t" * 32))
 

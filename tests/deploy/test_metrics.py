@@ -12,12 +12,14 @@ from hippy.transport.admin import METRICS as NODE_METRICS
 from hippy.transport.figures import Metric
 from hippy.validator.admin_routes import METRICS as REGISTRY_METRICS
 from hippy.validator.audit_metrics import METRICS as AUDIT_METRICS
+from hippy.validator.following.metrics import METRICS as FOLLOWING_METRICS
+from hippy.validator.repair.figures import METRICS as REPAIR_METRICS
 
 TEXT = (Path(__file__).parents[2] / "deploy" / "METRICS.md").read_text()
 SECTIONS: dict[str, tuple[Metric, ...]] = {
     "Every node": NODE_METRICS,
     "Miners": MINER_METRICS,
-    "Validators": (*REGISTRY_METRICS, *AUDIT_METRICS),
+    "Validators": (*REGISTRY_METRICS, *AUDIT_METRICS, *REPAIR_METRICS, *FOLLOWING_METRICS),
 }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,30 +18,20 @@ ROUNDS: Final = 16
 """Blocks, and so beacon rounds, of the epochs of networks that are to be audited while a test waits."""
 
 
-StartNetwork = Callable[[int], Shell]
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A network of 8 miners that tests leave as they found it."""
     with running(tmp_path_factory.mktemp("home"), 8) as shell:
         yield shell
 
 
-@pytest.fixture
-def start_network(tmp_path: Path) -> Iterator[StartNetwork]:
-    """Start a network of so many miners; it is stopped at the end."""
-    with ExitStack() as started:
-        yield lambda miners: started.enter_context(running(tmp_path / "home", miners))
-
-
 @contextmanager
-def running(home: Path, miners: int, *, epoch_seconds: float | None = None) -> Iterator[Shell]:
+def running(home: Path, miners: int, *, epoch_seconds: float | None = None, validators: int = 1) -> Iterator[Shell]:
     """Run a network of so many miners in a home; ``epoch_seconds`` None leaves epochs as long as they are."""
     shell = Shell(home)
     if epoch_seconds is not None:
         asyncio.run(_plan(shell.net_dir, miners, epoch_seconds))
-    shell.run("net", "up", "-d", "--miners", str(miners))
+    shell.run("net", "up", "-d", "--miners", str(miners), "--validators", str(validators))
     try:
         yield shell
     finally:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hippy.net.supervisor import is_supervised
+
 RUN_SECONDS: Final = 90.0
 
 
@@ -39,8 +41,17 @@ class Shell:
 
     def stop(self) -> None:
         """Stop the network if it runs."""
-        if any(self.home.rglob("control.sock")):
+        if is_supervised(self.net_dir):
             self.run("net", "down")
+
+    def make_whole(self) -> None:
+        """Start the network, or those of its nodes, that a test has ended."""
+        if not is_supervised(self.net_dir):
+            self.run("net", "up", "-d")
+            return
+        ended = [node["name"] for node in self.json("net", "status")["nodes"] if node["state"] != "running"]
+        if ended:
+            self.run("net", "start", *ended)
 
     def environment(self) -> Mapping[str, str]:
         """Return the environment of the commands."""
@@ -57,8 +68,8 @@ class Shell:
         return self.net_dir / "nodes" / name
 
 
-def write_tree(root: Path) -> None:
-    """Write a small directory with everything that breaks naive tools."""
+def write_tree(root: Path, *, large: bool = True) -> None:
+    """Write a small directory with everything that breaks naive tools; ``large`` has a file of two segments."""
     files = {
         "empty": b"",
         "one": b"1",
@@ -66,8 +77,9 @@ def write_tree(root: Path) -> None:
         "just above": bytes(range(256)) * 16 + b"!",
         "ünï côdé/日本語 файл.txt": "héllo".encode(),
         "deep/er/and/deeper/file.bin": os.urandom(70_001),
-        "two segments.bin": os.urandom(17 * 1024 * 1024 + 3),
     }
+    if large:
+        files["two segments.bin"] = os.urandom(17 * 1024 * 1024 + 3)
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

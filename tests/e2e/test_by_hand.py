@@ -27,7 +27,7 @@ def test_a_directory_comes_back_as_it_was(shared_network: Shell, tmp_path: Path)
 
 def test_ls_shows_names_as_people_wrote_them(shared_network: Shell, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    write_tree(source)
+    write_tree(source, large=False)
     shared_network.run("put", "-r", source, "hippy://names/d/")
     listed = shared_network.run("ls", "hippy://names/d/").stdout.decode()
     assert "ünï côdé/" in listed

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.local import Shell, write_tree
-from tests.e2e.processes import are_running, running_with, wait_until
+from tests.e2e.processes import are_running, nodes_logging_below, running_with, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -56,15 +56,18 @@ def test_every_file_survives(tmp_path: Path, source: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing_behind(started: subprocess.Popen[bytes], tmp_path: Path, number: int) -> None:
-    assert len(running_with(str(tmp_path / "scratch"))) == 9
+    nodes = nodes_logging_below(tmp_path / "scratch")
+    assert len(nodes) == 9
+    assert {started.pid, *nodes} < set(running_with(str(tmp_path / "scratch")))
     started.send_signal(number)
     assert started.wait(timeout=15) == 130
-    assert running_with(str(tmp_path / "scratch")) == []
+    assert not are_running(nodes)
+    wait_until(lambda: running_with(str(tmp_path / "scratch")) == [], seconds=20, what="the end of what forked them")
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_children_end_within_five_seconds_of_sigkill(started: subprocess.Popen[bytes], tmp_path: Path) -> None:
-    children = running_with(str(tmp_path / "scratch"))
-    assert len(children) == 9
+    children = [pid for pid in running_with(str(tmp_path / "scratch")) if pid != started.pid]
+    assert set(nodes_logging_below(tmp_path / "scratch")) < set(children)
     os.kill(started.pid, signal.SIGKILL)
     wait_until(lambda: not are_running(children), seconds=5, what="the end of the children")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import StartNetwork
+from hippy.clock import SystemClock
+from hippy.net.plan import create_plan
+from tests.e2e.conftest import running
 from tests.e2e.local import Shell, same_tree, write_tree
 from tests.e2e.processes import are_running, wait_until
 
@@ -19,8 +22,35 @@ pytestmark = pytest.mark.e2e
 MARKER = b"PLANTED-MARKER-7f3a"
 
 
-def test_files_survive_the_death_of_n_minus_k_miners_and_a_restart(start_network: StartNetwork, tmp_path: Path) -> None:
-    shell = start_network(8)
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A network of eight miners to break."""
+    with running(tmp_path_factory.mktemp("home"), 8) as shell:
+        yield shell
+
+
+@pytest.fixture
+def shell(started: Shell) -> Shell:
+    """The network of eight miners, all of them up again."""
+    started.make_whole()
+    return started
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A network of two miners to end."""
+    with running(tmp_path_factory.mktemp("home"), 2) as shell:
+        yield shell
+
+
+@pytest.fixture
+def ending(small: Shell) -> Shell:
+    """The network of two miners, up again."""
+    small.make_whole()
+    return small
+
+
+def test_files_survive_the_death_of_n_minus_k_miners_and_a_restart(shell: Shell, tmp_path: Path) -> None:
     source = tmp_path / "source"
     write_tree(source)
     shell.run("put", "-r", source, "hippy://b/d/")
@@ -43,13 +73,14 @@ def test_files_survive_the_death_of_n_minus_k_miners_and_a_restart(start_network
     assert same_tree(source, tmp_path / "restarted")
 
 
-def test_a_corrupted_piece_is_noticed_and_replaced(start_network: StartNetwork, tmp_path: Path) -> None:
-    shell = start_network(8)
+def test_a_corrupted_piece_is_noticed_and_replaced(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(os.urandom(3_000_000))
     shell.run("put", file, "hippy://b/file")
     for number in (1, 2, 3, 4):
-        for piece in _pieces(shell, f"miner{number}"):
+        pieces = _pieces(shell, f"miner{number}")
+        assert pieces
+        for piece in pieces:
             content = bytearray(piece.read_bytes())
             content[len(content) // 2] ^= 1
             piece.write_bytes(content)
@@ -57,8 +88,7 @@ def test_a_corrupted_piece_is_noticed_and_replaced(start_network: StartNetwork, 
     assert (tmp_path / "back").read_bytes() == file.read_bytes()
 
 
-def test_no_node_holds_plaintext_or_names(start_network: StartNetwork, tmp_path: Path) -> None:
-    shell = start_network(8)
+def test_no_node_holds_plaintext_or_names(shell: Shell, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "secret-file-name.txt").write_bytes(MARKER * 3)
@@ -72,31 +102,29 @@ def test_no_node_holds_plaintext_or_names(start_network: StartNetwork, tmp_path:
     for needle in secrets:
         assert _holders(nodes, needle) == []
     # The search finds what is there: a planted marker, in a file and in a store.
-    (nodes / "nodes" / "miner2" / "data" / "planted").write_bytes(b"x" * 999 + MARKER)
-    assert len(_holders(nodes, MARKER)) == 1
+    planted = nodes / "nodes" / "miner2" / "data" / "planted"
+    planted.write_bytes(b"x" * 999 + MARKER)
+    assert _holders(nodes, MARKER) == [str(planted)]
+    planted.unlink()
 
 
-def test_children_end_within_five_seconds_of_their_parents_death(tmp_path: Path) -> None:
-    shell = Shell(tmp_path / "home")
-    shell.run("net", "up", "-d", "--miners", "3")
-    status = shell.json("net", "status")
+def test_children_end_within_five_seconds_of_their_parents_death(ending: Shell) -> None:
+    status = ending.json("net", "status")
     pids = [node["pid"] for node in status["nodes"]]
-    assert len(pids) == 4
+    assert len(pids) == 3
     os.kill(status["supervisor_pid"], signal.SIGKILL)
     wait_until(lambda: not are_running(pids), seconds=5, what="the end of the children")
-    shell.run("net", "up", "-d")
-    shell.run("net", "down")
+    ending.run("net", "up", "-d")
+    assert {node["state"] for node in ending.json("net", "status")["nodes"]} == {"running"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_whole_network(tmp_path: Path, number: signal.Signals) -> None:
-    shell = Shell(tmp_path / "home")
-    shell.run("net", "up", "-d", "--miners", "2")
-    status = shell.json("net", "status")
+def test_a_signal_stops_the_whole_network(ending: Shell, number: signal.Signals) -> None:
+    status = ending.json("net", "status")
     pids = [status["supervisor_pid"], *(node["pid"] for node in status["nodes"])]
     os.kill(status["supervisor_pid"], number)
     wait_until(lambda: not are_running(pids), seconds=10, what="the end of all processes")
-    shell.run("net", "status", code=11)
+    ending.run("net", "status", code=11)
 
 
 def test_a_network_that_runs_becomes_the_one_in_use(tmp_path: Path) -> None:
@@ -117,15 +145,14 @@ def test_a_network_that_runs_becomes_the_one_in_use(tmp_path: Path) -> None:
 
 def test_the_reason_of_a_failed_start_is_told_once(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "home")
-    shell.run("net", "up", "-d", "--miners", "1")
-    shell.run("net", "down")
+    asyncio.run(create_plan(shell.net_dir, miners=1, validators=1, clock=SystemClock()))
     (shell.node_dir("miner1") / "hotkey").write_text("no key")
     failed = shell.run("net", "up", "-d", code=5).stderr.decode()
     assert failed.count("error: ") == 1
     assert "miner1 ended by itself: " in failed
 
 
-def _pieces(shell: Shell, miner: str) -> Iterable[Path]:
+def _pieces(shell: Shell, miner: str) -> list[Path]:
     files = (shell.node_dir(miner) / "data" / "pieces").rglob("*")
     return [path for path in files if path.is_file() and path.suffix == ""]
 

@@ -84,6 +84,7 @@ def validator_target() -> Target:
             ("GET", "/v1/account", ()),
             ("GET", "/v1/miners", ()),
             ("GET", f"/v1/miners/{'ab' * 32}", ()),
+            ("GET", "/v1/attestations", ()),
             ("GET", "/v1/log?after=0", ()),
             ("GET", "/v1/epochs", ()),
             ("GET", "/v1/epochs/1/header", ()),

@@ -54,13 +54,18 @@ _LATER: Final[list[asyncio.Task[None]]] = []
 @contextmanager
 def no_compare() -> Iterator[None]:
     """The validator takes a row whatever row is in its place."""
-    usual = objects._verdict
+    usual = objects._race
 
-    def verdict(txn: Any, checked: Any, current: Any, drops: Any) -> Any:
-        answer = usual(txn, checked, current, drops)
+    def race(checked: Any, stored: Any, room: int) -> Any:
+        answer = usual(checked, stored, room)
         return None if answer is not None and answer.status == "conflict" else answer
 
-    with patch.object(objects, "_verdict", verdict), patch.object(objects, "_left", lambda row, current: set()):
+    with (
+        patch.object(objects, "_race", race),
+        patch.object(objects, "_verdict", lambda txn, checked, current: objects._segments_verdict(txn, checked.row)),
+        patch.object(objects, "_undropped", lambda row, current, drops: None),
+        patch.object(objects, "_left", lambda row, current: set()),
+    ):
         yield
 
 

@@ -1,6 +1,6 @@
 """Thousands of short lives of a network: whatever fails meanwhile, what was acknowledged is there in the end.
 
-``make test`` plays some hundred, ``make soak`` ten thousand. A history that breaks a promise prints what happened in
+``make test`` plays sixty, ``make soak`` ten thousand. A history that breaks a promise prints what happened in
 it and the command that plays it again.
 """
 
@@ -17,13 +17,14 @@ from typing import Final
 import pytest
 
 from hippy.points import POINTS
-from tests.histories.faults import CRASH_POINTS
+from tests.histories.faults import CRASH_POINTS, NOT_PLAYED
 from tests.histories.history import play
 from tests.histories.mutations import MUTATIONS
 from tests.histories.world import Violation
 
 ROOT: Final = Path(__file__).parent.parent.parent
-FEW: Final = 100
+FEW: Final = 60
+"""Half of them reach every point; how many were played is no proof, ten thousand are in the soak."""
 MANY: Final = 10_000
 PORTION: Final = 250
 MUTATED_MAX: Final = 60
@@ -45,7 +46,7 @@ def played(seeds: Sequence[int]) -> tuple[list[str], set[str]]:
 
 
 @pytest.mark.timeout(600)
-def test_a_hundred_histories_break_no_promise() -> None:
+def test_sixty_histories_break_no_promise() -> None:
     wrong, reached = played(range(FEW))
     assert not wrong, "\n\n".join(wrong)
     assert set(CRASH_POINTS) <= reached
@@ -107,8 +108,8 @@ def test_a_broken_promise_comes_with_its_history(capsys: pytest.CaptureFixture[s
     assert "replay: python -m tests.histories.run" in printed
 
 
-def test_every_crash_point_but_those_of_files_is_among_those_drawn() -> None:
-    assert set(POINTS) - set(CRASH_POINTS) == {"client.file_written", "client.file_renamed"}
+def test_every_crash_point_but_those_that_are_not_played_is_among_those_drawn() -> None:
+    assert set(POINTS) - set(CRASH_POINTS) == NOT_PLAYED
 
 
 def _log_in_a_process(hash_seed: str) -> bytes:

@@ -30,7 +30,7 @@ from hippy.wire.release import (
     Release,
     TicketState,
 )
-from hippy.wire.ticket import Ticket
+from hippy.wire.ticket import Receipt, Ticket
 from tests.miner.telling import publish
 from tests.miner.world import ACCOUNT, MINER, NETUID, NETWORK, VALIDATOR, World
 
@@ -38,6 +38,19 @@ from tests.miner.world import ACCOUNT, MINER, NETUID, NETWORK, VALIDATOR, World
 def drop_of(ticket: Ticket, time: int, *, signer: Identity = ACCOUNT, **changes: Any) -> Drop:
     values: dict[str, Any] = {"account": ticket.account, "segment_id": ticket.segment_id, "time": time, **changes}
     return Drop(**values).signed(signer, NETWORK)
+
+
+def moved_to(ticket: Ticket, mover: Identity, time: int, **changes: Any) -> Receipt:
+    """The word of the miner that has a ticket's piece now."""
+    values = {
+        "ticket_id": MessageId(b"m" * 32),
+        "root": ticket.root,
+        "piece_length": ticket.piece_length,
+        "miner": mover.public_key,
+        "time": time,
+        **changes,
+    }
+    return Receipt(**values).signed(mover, NETWORK)
 
 
 def release_of(ticket: Ticket, time: int, *, signer: Identity = VALIDATOR, **changes: Any) -> Release:

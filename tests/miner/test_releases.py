@@ -12,13 +12,14 @@ from hippy.ids import SegmentId
 from hippy.kv import Reader, open_database
 from hippy.miner.inventory import Inventory
 from hippy.miner.store import PieceStore
+from hippy.proofs.tree import root_of
 from hippy.testing.clock import VirtualClock
 from hippy.wire.pace import DAY, USUAL_PACE
 from hippy.wire.release import UNCOMMITTED_SECONDS, InventoryAnswer, Release, TicketState
-from hippy.wire.ticket import Ticket
-from tests.miner.issuing import Issuer, asking, drop_of, issuing, release_of
-from tests.miner.telling import DATA, ROOT
-from tests.miner.world import ACCOUNT, NETWORK, OTHER, SMALL, VALIDATOR, World, add, identity, ticket
+from hippy.wire.ticket import Receipt, Ticket
+from tests.miner.issuing import Issuer, asking, drop_of, issuing, moved_to, release_of
+from tests.miner.telling import DATA, MORE, ROOT
+from tests.miner.world import ACCOUNT, MINER, NETWORK, OTHER, SMALL, VALIDATOR, World, add, identity, ticket
 
 LATE = 9 * DAY
 """Behind every waiting time of a release, and a little."""
@@ -86,6 +87,62 @@ async def test_each_reason_ends_an_obligation_at_its_time_and_not_before(
     assert await deal.asked() == 2
     deal.issuer.release(one, release_of(one, time, reason=reason))
     assert await deal.asked() == 1
+
+
+MOVER = identity("mover")
+"""The miner that has the piece now."""
+
+
+async def test_a_piece_that_moved_to_another_registered_miner_is_owed_no_longer(deal: Deal) -> None:
+    await deal.world.chain.register(MOVER.public_key, identity("c").public_key, validator_permit=False, stake_rao=0)
+    receipt = moved_to(deal.ticket, MOVER, deal.now - 5)
+    deal.issuer.release(deal.ticket, release_of(deal.ticket, deal.now, reason="moved", receipt=receipt))
+    assert await deal.asked() == 0
+    assert deal.trash_bytes == SMALL
+    assert await deal.store.read(ROOT, SMALL) == DATA
+
+
+async def test_a_piece_that_moved_to_a_stranger_is_owed_until_the_stranger_is_a_miner(deal: Deal) -> None:
+    """Anybody can make a key and sign a receipt with it."""
+    receipt = moved_to(deal.ticket, MOVER, deal.now - 5)
+    deal.issuer.release(deal.ticket, release_of(deal.ticket, deal.now, reason="moved", receipt=receipt))
+    assert await deal.asked() == 1
+    assert deal.store.figures.releases["refused"] == 1
+    assert deal.store.figures.releases["released"] == 0
+    await deal.world.chain.register(MOVER.public_key, identity("c").public_key, validator_permit=False, stake_rao=0)
+    assert await deal.asked() == 0
+
+
+async def test_a_strangers_receipt_holds_up_no_other_release(deal: Deal) -> None:
+    other = ticket(MORE, deal.world.clock, upload_by=deal.ticket.upload_by, serial=2)
+    await add(deal.store, MORE, other)
+    receipt = moved_to(deal.ticket, MOVER, deal.now - 5)
+    deal.issuer.release(deal.ticket, release_of(deal.ticket, deal.now, reason="moved", receipt=receipt))
+    deal.issuer.release(other)
+    assert await deal.asked() == 1
+    assert await deal.store.receipt(ROOT, deal.ticket.id(NETWORK)) is not None
+    assert deal.store.figures.releases == {"released": 1, "refused": 1, "live": 0, "unknown": 0}
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        lambda deal: None,
+        lambda deal: moved_to(deal.ticket, MINER, deal.now),
+        lambda deal: moved_to(deal.ticket, MOVER, deal.now, root=root_of(MORE)),
+        lambda deal: moved_to(deal.ticket, MOVER, deal.now, piece_length=SMALL + 1),
+        lambda deal: moved_to(deal.ticket, MOVER, deal.now + 1),
+        lambda deal: moved_to(deal.ticket, MOVER, deal.now).signed(VALIDATOR, NETWORK),
+    ],
+    ids=["none", "our own", "of another piece", "of another length", "later", "signed by the validator"],
+)
+async def test_a_move_without_another_miners_receipt_for_our_piece_ends_nothing(
+    deal: Deal, receipt: Callable[[Deal], Receipt | None]
+) -> None:
+    await deal.world.chain.register(MOVER.public_key, identity("c").public_key, validator_permit=False, stake_rao=0)
+    deal.issuer.release(deal.ticket, release_of(deal.ticket, deal.now, reason="moved", receipt=receipt(deal)))
+    assert await deal.asked() == 1
+    assert deal.store.figures.releases["refused"] == 1
 
 
 async def test_an_early_release_ends_nothing(deal: Deal) -> None:

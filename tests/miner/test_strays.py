@@ -75,7 +75,8 @@ class Noting:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.in_line = asyncio.Event()
-        self.read = database.read
+        self.read, self.lease = database.read, database.lease
+        self.renew, self.unlease = database.renew, database.unlease
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         self.in_line.set()

@@ -26,8 +26,10 @@ from hippy.errors import (
 from hippy.identity import Identity
 from hippy.ids import NetworkId, Root
 from hippy.miner.bounds import Budget
+from hippy.miner.drains import Wish
 from hippy.miner.server import Pieces
 from hippy.miner.service import MinerService
+from hippy.proofs.tree import root_of
 from hippy.transport.client import Answer, Call, Peer, open_http
 from hippy.transport.server import Guard, Route, build_app, serving
 from hippy.wire.btauth import NonceWindow
@@ -128,6 +130,29 @@ async def test_repeat_for_a_lost_piece_heals_it_under_the_same_receipt_even_on_a
         assert (await miner.get(proof.ticket.root)).body == data
         assert miner.store.space()[1] == length
         assert not await miner.store.losses.knows(proof.ticket.root)
+
+
+@pytest.mark.parametrize("length", [SMALL, LARGE])
+async def test_a_miner_that_leaves_refuses_new_tickets_and_answers_and_heals_those_it_has(
+    world: World, length: int
+) -> None:
+    data, other = piece("a", length), piece("b", length)
+    async with world.serving() as miner:
+        proof = miner.proof(data)
+        first = await miner.put(proof, data)
+        await miner.store.drains.wish(Wish("start", 1))
+    async with world.serving() as miner:
+        for new in (miner.proof(other), miner.proof(data, serial=2)):
+            answer = await miner.put(new, other if new.ticket.root == root_of(other) else data)
+            assert error_of(answer) is NoSpaceError
+            assert refusal_of(answer).code == "no_space"
+        assert (await miner.put(proof, data)).body == first.body
+        world.files().write(proof.ticket.root, b"x" * length, [])
+        assert (await miner.get(proof.ticket.root)).status == 422
+        assert (await miner.put(proof, data)).body == first.body
+        assert (await miner.get(proof.ticket.root)).body == data
+        await miner.store.drains.wish(Wish("stop", 2))
+        assert (await miner.put(miner.proof(other), other)).status == 200
 
 
 async def test_same_ticket_sent_twice_at_once_gets_one_receipt(world: World) -> None:

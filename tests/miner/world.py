@@ -141,8 +141,10 @@ class World:
         self, capacity_bytes: int = 64 * MIB, *, in_flight_max: int = 64 * MIB, chain: Chain | None = None
     ) -> AsyncIterator[Miner]:
         """Serve a miner and open the HTTP clients of two accounts and of the validator."""
-        async with self.store(capacity_bytes) as store:
-            app = build_miner(MINER, chain or self.chain, store, self.clock, body_bytes_in_flight_max=in_flight_max)
+        async with self.store(capacity_bytes) as store, open_http(MINER, self.clock) as own:
+            app = build_miner(
+                MINER, chain or self.chain, store, self.clock, body_bytes_in_flight_max=in_flight_max, http=own
+            )
             async with (
                 serving(app, "127.0.0.1", 0) as endpoint,
                 open_http(ACCOUNT, self.clock) as http,

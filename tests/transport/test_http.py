@@ -27,6 +27,7 @@ from hippy.errors import (
     IntegrityError,
     NoSpaceError,
     NotFoundError,
+    NotHomeError,
     ProtocolError,
     QuotaError,
     RateLimitedError,
@@ -53,7 +54,9 @@ from hippy.wire.btauth import NonceWindow
 from hippy.wire.node import AccountStatus
 
 CLIENT, SERVER = Identity.from_seed(b"c" * 32), Identity.from_seed(b"s" * 32)
-STATUS = AccountStatus(account=CLIENT.public_key, pay_class="paid", quota_bytes=2, used_bytes=1)
+STATUS = AccountStatus(
+    account=CLIENT.public_key, pay_class="paid", quota_bytes=2, used_bytes=1, home=CLIENT.public_key, term=1
+)
 LARGE = limits.EXPECT_BYTES_MIN + 1
 SOON_SECONDS = 0.1
 
@@ -63,6 +66,7 @@ WIRE_ERRORS: list[type[HippyError]] = [
     AuthError,
     QuotaError,
     NotFoundError,
+    NotHomeError,
     DeadlineError,
     ConflictError,
     TooLargeError,

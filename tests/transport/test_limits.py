@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hippy.ids import Root
+from hippy.miner.repairs import REPAIRS_BYTES_MAX, REPAIRS_PER_VALIDATOR_MAX
 from hippy.proofs.inventory import PieceLeaf
 from hippy.proofs.request import ENTRIES_MAX, AuditRequest, encode_request
 from hippy.proofs.transcript import TRANSCRIPT_BYTES_MAX, TRANSCRIPT_ENTRIES_MAX
@@ -15,11 +16,14 @@ from hippy.transport.limits import Rate, ServerLimits
 from hippy.validator import rates
 from hippy.validator.auditing.asking import ANSWER_BYTES_MAX
 from hippy.validator.auditing.routes import EVIDENCE_PAGE_BYTES_MAX
+from hippy.validator.following.desk import QUESTIONS_MAX
 from hippy.validator.server import OUTBOX_BYTES_MAX
-from hippy.wire import node, release, score, segment
+from hippy.wire import node, release, repair, score, segment
 from hippy.wire import object as objects
+from hippy.wire.attestation import ATTESTATIONS_BYTES_MAX
 from hippy.wire.audit import REPORTED_ROOTS_MAX
 from hippy.wire.canonical import MESSAGE_BYTES_MAX
+from hippy.wire.follow import FOLLOW_ANSWER_BYTES_MAX
 from hippy.wire.log import LOG_PAGE_BYTES_MAX
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "PROTOCOL.md"
@@ -68,6 +72,8 @@ ROWS = {
     "score sheet": f"{size(score.SHEET_BYTES_MAX)}, {node.MINERS_MAX:,} miners",
     "miner report": size(score.REPORT_BYTES_MAX),
     "directory": f"{size(node.DIRECTORY_BYTES_MAX)}, {node.MINERS_MAX:,} miners",
+    "follow answer": f"{size(FOLLOW_ANSWER_BYTES_MAX)}; {QUESTIONS_MAX} questions of one follower at once",
+    "attestations": f"{size(ATTESTATIONS_BYTES_MAX)}, {node.MINERS_MAX:,} miners",
     "manifest in a row": size(objects.MANIFEST_BYTES_MAX),
     "segments named by a row": f"{objects.ROW_SEGMENTS_MAX:,}",
     "connect / no byte received / whole request": (
@@ -79,12 +85,23 @@ ROWS = {
     ),
     "segments in a renewal of leases": f"{release.LEASES_MAX}",
     "drops in a write": f"{objects.DROPS_MAX:,}",
+    "repair, body / answer": (
+        f"{repair.REPAIR_BYTES_MAX:,} bytes, the order {size(repair.ORDER_BYTES_MAX)} of them / "
+        f"{size(repair.REPAIR_ANSWER_BYTES_MAX)}"
+    ),
+    "repairs of one validator / of all, in bytes held": (
+        f"{REPAIRS_PER_VALIDATOR_MAX} at a time / {size(REPAIRS_BYTES_MAX)}, else 429"
+    ),
+    "a repair's answer": (
+        f"{seconds(limits.REPAIR_BASE_SECONDS)} + 1 s per {size(limits.SLOWEST_BYTES_PER_SECOND)} that is read"
+    ),
     "requests of one account that change something": f"{rate(rates.REQUESTS)}, else 429",
     f"log that one account makes, in units of {size(rates.RECORD_BYTES)}": f"{rate(rates.RECORDS)}, else 429",
     "the same of all accounts together that the operator did not set": STRANGERS_SHARES[
         rates.STRANGER_SHARE, rates.STRANGER_BURST_SHARE
     ],
     "inventories of one miner": f"{rate(rates.INVENTORIES)}, else 429",
+    "drains of one miner": f"{rate(rates.INVENTORIES)}, else 429",
     "segments, objects/read, objects/list, buckets: answers under way": (
         f"{size(OUTBOX_BYTES_MAX)}, a quarter of it to one address (IPv6 /64), else 429"
     ),
@@ -131,3 +148,4 @@ def test_the_documents_table_has_no_row_that_nothing_is_held_to() -> None:
 def test_limits_that_share_a_row_are_the_same() -> None:
     assert LOG_PAGE_BYTES_MAX == EVIDENCE_PAGE_BYTES_MAX
     assert limits.CONNECTIONS_PER_FILE == 0.5
+    assert limits.repair_seconds(limits.SLOWEST_BYTES_PER_SECOND) == limits.REPAIR_BASE_SECONDS + 1

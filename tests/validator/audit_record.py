@@ -48,6 +48,7 @@ from hippy.validator.verifying.order import Asking
 from hippy.validator.verifying.sheet import Registration
 from hippy.validator.verifying.terms import EpochMatch, Terms
 from hippy.validator.verifying.timing import Moment
+from hippy.wire.attestation import Attestation
 from hippy.wire.audit import EpochHeader, HeadName, LostReport
 from hippy.wire.log import LogPage, LossReason
 from hippy.wire.score import ScoreRules, ScoreSheet
@@ -325,7 +326,21 @@ class HonestValidator:
             right = {place for place, verdict in enumerate(entry.verdicts) if verdict is Verdict.OK}
             roots = {root for place, (root, _) in enumerate(request.entries) if place not in void | right}
             reason: LossReason = "failed" if entry.answered else "unanswered"
-            record_loss(txn, HOME, key.miner, roots, reason=reason, now=entry.time, epoch=key.epoch, batch=key.number)
+            record_loss(
+                txn,
+                HOME,
+                key.miner,
+                roots,
+                reason=reason,
+                now=entry.time,
+                epoch=key.epoch,
+                batch=key.number,
+                attestations=() if entry.answered else self.attestations(entry),
+            )
+
+    def attestations(self, entry: TranscriptEntry) -> Sequence[Attestation]:
+        """Return what others say of a miner that never answered."""
+        return ()
 
     # What is said of an epoch.
 

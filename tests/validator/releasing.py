@@ -51,4 +51,4 @@ async def life(database: Database, segment_id: SegmentId) -> Life:
 
 async def used(database: Database, account: AccountRecord = RICH) -> int:
     """Return what an account is charged."""
-    return (await database.read(lambda reader: status_of(reader, account))).used_bytes
+    return (await database.read(lambda reader: status_of(reader, account, HOME.hotkey))).used_bytes

@@ -18,7 +18,7 @@ async def apply(database: Database, *records: AccountRecord) -> int:
 
 
 async def used(database: Database) -> int:
-    return (await database.read(lambda reader: status_of(reader, TERMS))).used_bytes
+    return (await database.read(lambda reader: status_of(reader, TERMS, HOME.hotkey))).used_bytes
 
 
 async def test_account_is_logged_when_it_changes_and_only_then(database: Database) -> None:

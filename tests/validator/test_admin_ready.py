@@ -22,6 +22,7 @@ class Full:
 
     def __init__(self, inner: Database) -> None:
         self._inner = inner
+        self.lease, self.renew, self.unlease = inner.lease, inner.renew, inner.unlease
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
         raise NoSpaceError("the disk is full")

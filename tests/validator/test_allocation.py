@@ -48,7 +48,7 @@ UPLOAD_BY = NOW + 3600
 
 
 async def used(database: Database) -> int:
-    return (await database.read(lambda reader: status_of(reader, TERMS))).used_bytes
+    return (await database.read(lambda reader: status_of(reader, TERMS, HOME.hotkey))).used_bytes
 
 
 async def kinds(database: Database) -> list[str]:

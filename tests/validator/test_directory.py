@@ -249,6 +249,22 @@ async def test_one_handshake_is_remembered_with_its_time_and_how_long_it_took(
     assert (directory.seen_time(peer) or 0) >= seen + 20
 
 
+async def test_the_last_handshake_is_remembered_of_a_miner_that_moved_or_left(
+    network: LocalNetwork, directory: MinerDirectory, clock: ShiftedClock
+) -> None:
+    await greet_all(directory)
+    mover, leaver = (miner.identity.public_key for miner in network.miners[:2])
+    seen = [directory.last_seen_time(mover), directory.last_seen_time(leaver)]
+    assert None not in seen
+    async with open_local_chain(network.directory / CHAIN_FILE, hotkey=None, clock=CLOCK) as chain:
+        await chain.deregister(leaver)
+    await network.miners[0].publish(network.directory, Endpoint("127.0.0.1", 1))
+    clock.shift = 30.0
+    assert await greet_all(directory) == [False, True]
+    assert [directory.last_seen_time(mover), directory.last_seen_time(leaver)] == seen
+    assert leaver not in directory.seen()
+
+
 async def test_a_handshake_says_nothing_of_another_endpoint(network: LocalNetwork, directory: MinerDirectory) -> None:
     await directory.refresh()
     old = peers(directory)[0]

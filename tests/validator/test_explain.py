@@ -231,6 +231,13 @@ def test_a_miner_in_no_sheet_has_neither_score_nor_factors() -> None:
         assert (found.score, found.factors, found.share_ppm, found.epoch) == (None, (), 0, epoch)
 
 
+def test_a_report_says_when_the_miner_asked_to_leave_and_changes_no_factor_by_it() -> None:
+    stays, leaves = reported(BEN.hotkey), reported(BEN.hotkey, drain_time=1_799_999_000)
+    assert (stays.drain_time, leaves.drain_time) == (None, 1_799_999_000)
+    assert b"drain" not in stays.encode()
+    assert (leaves.factors, leaves.state, leaves.share_ppm) == (stays.factors, stays.state, stays.share_ppm)
+
+
 def test_nobody_has_a_share_of_nothing() -> None:
     assert reported(ANN.hotkey, sheet=sheet(sample(1, weight=0))).share_ppm == 0
 

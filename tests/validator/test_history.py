@@ -16,13 +16,25 @@ from hippy.kv import Database, Reader, Transaction
 from hippy.testing.kv import MemoryDatabase
 from hippy.validator.commit import record_segments
 from hippy.validator.history import History
-from hippy.validator.holdings import bytes_at, depart, holders, holders_at, inventory_at, mark_lost
+from hippy.validator.holdings import (
+    bytes_at,
+    depart,
+    former_miners,
+    holders,
+    holders_at,
+    inventory_at,
+    is_holder,
+    lose_departed,
+    lost_indices,
+    mark_lost,
+)
 from hippy.validator.leases import is_released
 from hippy.validator.log import (
     BEGINNING,
     Body,
     CommittedSegment,
     append,
+    position,
     read_page,
     scan_log,
     verify_chain,
@@ -30,19 +42,21 @@ from hippy.validator.log import (
 )
 from hippy.validator.losses import record_loss, reported
 from hippy.validator.releases import released_at
-from hippy.validator.tables import claim
+from hippy.validator.tables import claim, get_segment
 from hippy.wire.audit import LostReport
 from hippy.wire.log import AllocationClosed, Departure, LogEntry, Loss, LostPiece, SegmentReleased
 from hippy.wire.object import BucketRow, Drop
 from hippy.wire.ticket import PayClass
+from tests.validator.moves_written import drain_of, move, moved_to
 from tests.validator.releases_written import released
 from tests.validator.world import ACCOUNT, HOME, MINERS, NETWORK, NOW, STRANGER, TERMS, component, row, unsigned_segment
 
-KEYS = [miner.public_key for miner in MINERS[:3]]
+KEYS = [miner.public_key for miner in MINERS[:5]]
 ROOTS = [Root(bytes([number]) * 32) for number in range(6)]
 Step = Callable[[Transaction, int], object]
 
 miners = st.sampled_from(MINERS[:3])
+newcomers = st.sampled_from(MINERS[:5])
 some_roots = st.lists(st.sampled_from(ROOTS), min_size=1, max_size=4, unique=True)
 
 
@@ -83,6 +97,17 @@ def fails(miner: Identity, roots: list[Root]) -> Step:
     return lambda txn, _: record_loss(txn, HOME, miner.public_key, roots, reason="failed", now=NOW, epoch=1, batch=2)
 
 
+def loses(miner: Identity, place: int) -> Step:
+    """A failed audit takes one of the pieces that a miner holds, if it holds any."""
+
+    def step(txn: Transaction, number: int) -> None:
+        held = [root for root, _ in inventory_at(txn, miner.public_key, position(txn).seq).items()]
+        if held:
+            fails(miner, [held[place % len(held)]])(txn, number)
+
+    return step
+
+
 def releases(place: int, account: Identity) -> Step:
     """Release one of the segments that are owed, if there are so many."""
 
@@ -96,6 +121,39 @@ def releases(place: int, account: Identity) -> Step:
             segment_id = owed[place].segment_id
             drop = Drop(account=account.public_key, segment_id=segment_id, time=NOW).signed(account, NETWORK)
             released(txn, SegmentReleased(segment_id=segment_id, reason="deleted", drop=drop), NOW)
+
+    return step
+
+
+def hands_over(place: int, index: int) -> Step:
+    """Have another miner hold a piece of a segment that is owed: one that was lost, else one whose miner drains."""
+
+    def step(txn: Transaction, number: int) -> None:
+        owed = [
+            entry.segment.segment_id
+            for entry in scan_log(txn)
+            if entry.segment is not None and not is_released(txn, entry.segment.segment_id)
+        ]
+        if not owed:
+            return
+        record = get_segment(txn, owed[place % len(owed)])
+        assert record is not None
+        spec, segment_id = record.spec, record.segment_id
+        holders_of = {each.index: each.miner for each in record.holdings}
+        known = {*holders_of.values(), *former_miners(txn, segment_id)}
+        to = next((miner for miner in MINERS[:5] if miner.public_key not in known), None)
+        chosen = min(lost_indices(txn, segment_id), default=index % spec.n)
+        if to is None:
+            return
+        before, root = holders_of.get(chosen), spec.roots[chosen]
+        drained = before if before and is_holder(txn, before, root, segment_id, chosen) else None
+        if drained is not None:
+            leaver = next(miner for miner in MINERS if miner.public_key == drained)
+            append(txn, HOME, [drain_of(leaver, NOW)], NOW)
+        elif before is not None:
+            lose_departed(txn, before, root, segment_id, chosen)
+        body = moved_to(segment_id, chosen, root, spec.piece_length, to, candidates_seq=1, now=NOW, drained=drained)
+        move(txn, body, NOW)
 
     return step
 
@@ -121,14 +179,16 @@ steps = st.one_of(
     ),
     st.builds(reports, miners, some_roots, st.integers(1, 9)),
     st.builds(fails, miners, some_roots),
-    st.builds(departs, miners),
+    st.builds(loses, newcomers, st.integers(0, 5)),
+    st.builds(departs, newcomers),
     st.builds(releases, st.integers(0, 2), st.sampled_from([ACCOUNT, STRANGER])),
+    st.builds(hands_over, st.integers(0, 2), st.integers(0, 3)),
     st.builds(notes, st.booleans()),
     st.integers(1, 3).map(lambda portion: lambda txn, _: mark_lost(txn, portion)),
 )
 
 
-@settings(derandomize=True, deadline=None, max_examples=120)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.lists(steps, min_size=4, max_size=14))
 def test_the_public_log_tells_what_the_tables_tell(history: list[Step]) -> None:
     asyncio.run(compare(history))

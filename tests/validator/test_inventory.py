@@ -53,7 +53,7 @@ async def asked(
     """What a miner is answered."""
     page = InventoryRequest(miner=miner.public_key, tickets=tickets)
     check_inventory(page, miner.public_key)
-    states = await database.read(lambda reader: states_of(reader, page))
+    states = await database.read(lambda reader: states_of(reader, HOME, page, now))
     return answer(HOME, page, states, now).states
 
 

@@ -113,3 +113,38 @@ async def test_two_failed_pieces_get_two_different_miners(planner: Planner) -> N
 
 async def test_nothing_new_needs_no_plan(planner: Planner) -> None:
     assert await planner.plan({}) == {}
+
+
+async def test_who_takes_a_piece_over_can_be_drawn_again_from_what_it_names(
+    planner: Planner, chain: LocalChain
+) -> None:
+    spec = new_request().segments[0]
+    segment_id = spec.segment_id(ACCOUNT.public_key)
+    holders = [each.miner for each in (await planned(planner, spec)).assignments]
+    drawn = await planner.replace(segment_id, 2, spec.piece_length, holders=holders, excluded=())
+    assert drawn.assignment.miner not in holders
+    assert drawn.lot.beacon == await chain.beacon(drawn.lot.placement_round)
+    draw = Draw(epoch_secret(SECRET, drawn.lot.epoch), drawn.lot.beacon, segment_id)
+    (again,) = place([2], drawn.pool.members.candidates, draw, excluded=holders, spread=False)
+    assert again.hotkey == drawn.assignment.miner
+
+
+async def test_nobody_takes_a_piece_over_who_is_excluded(planner: Planner) -> None:
+    spec = new_request().segments[0]
+    segment_id = spec.segment_id(ACCOUNT.public_key)
+    holders = [each.miner for each in (await planned(planner, spec)).assignments]
+    one = await planner.replace(segment_id, 2, spec.piece_length, holders=holders, excluded=())
+    other = await planner.replace(segment_id, 2, spec.piece_length, holders=holders, excluded={one.assignment.miner})
+    assert other.assignment.miner not in {*holders, one.assignment.miner}
+    tried = {one.assignment.miner, other.assignment.miner}
+    with pytest.raises(TemporaryError, match=r"^1 .* 0 can"):
+        await planner.replace(segment_id, 2, spec.piece_length, holders=holders, excluded=tried)
+
+
+async def test_a_miner_that_leaves_is_no_candidate(planner: Planner, directory: MinerDirectory) -> None:
+    spec = new_request().segments[0]
+    leaving = {entry.hotkey for entry in directory.entries()[:2]}
+    directory.draining = frozenset(leaving)
+    plan = await planned(planner, spec)
+    assert not leaving & {each.hotkey for each in plan.pool.members.candidates}
+    assert not leaving & {each.miner for each in plan.assignments}

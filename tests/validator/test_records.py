@@ -25,20 +25,20 @@ async def stored(database: Database, count: int) -> list[SegmentId]:
 async def test_records_come_in_the_order_asked_for_and_unknown_ones_are_left_out(database: Database) -> None:
     one, two = await stored(database, 2)
     asked = [two, UNKNOWN, one]
-    raw = await database.read(lambda reader: encode_records(reader, asked))
+    raw = await database.read(lambda reader: encode_records([reader], asked))
     records = await database.read(lambda reader: [get_segment(reader, each) for each in (two, one)])
     assert list(SegmentsAnswer.parse(raw).segments) == records
-    assert SegmentsAnswer.parse(await database.read(lambda reader: encode_records(reader, [UNKNOWN]))).segments == ()
+    assert SegmentsAnswer.parse(await database.read(lambda reader: encode_records([reader], [UNKNOWN]))).segments == ()
 
 
 async def test_lost_pieces_are_left_out_and_the_length_told_beforehand_is_enough(database: Database) -> None:
     one, two = await stored(database, 2)
-    before = await database.read(lambda reader: encode_records(reader, [one, two]))
-    assert await database.read(lambda reader: records_bytes(reader, [one, two])) - len(before) in (0, 1)
+    before = await database.read(lambda reader: encode_records([reader], [one, two]))
+    assert await database.read(lambda reader: records_bytes([reader], [one, two])) - len(before) in (0, 1)
     await database.transact(
         lambda txn: record_loss(txn, HOME, MINERS[2].public_key, [ROOTS[2]], reason="failed", now=NOW, epoch=1, batch=0)
     )
-    after = await database.read(lambda reader: encode_records(reader, [one, two]))
+    after = await database.read(lambda reader: encode_records([reader], [one, two]))
     shown = SegmentsAnswer.parse(after).segments
     assert [[holding.index for holding in record.holdings] for record in shown] == [[0, 1, 3]] * 2
-    assert len(after) <= await database.read(lambda reader: records_bytes(reader, [one, two]))
+    assert len(after) <= await database.read(lambda reader: records_bytes([reader], [one, two]))

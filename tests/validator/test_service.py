@@ -100,10 +100,10 @@ async def test_sweep_closes_what_was_not_committed_and_gives_the_charge_back(
     for number in range(5):
         await allocated(bench.database, number)
     await bench.service.sweep()
-    assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 5 * 800
+    assert (await bench.database.read(lambda r: status_of(r, TERMS, HOME.hotkey))).used_bytes == 5 * 800
     await bench.clock.advance(3600 + CLOSE_AFTER_SECONDS + 1)
     await bench.service.sweep()
-    assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 0
+    assert (await bench.database.read(lambda r: status_of(r, TERMS, HOME.hotkey))).used_bytes == 0
     kinds = await bench.database.read(lambda reader: [entry.record.kind for entry in scan_log(reader)])
     assert kinds == ["account", "candidates", *["closed"] * 5]
 
@@ -212,7 +212,7 @@ async def test_sweep_releases_a_dropped_segment_after_the_grace(bench: Bench) ->
     await bench.clock.advance(1)
     await bench.service.sweep()
     assert [body.reason for body in await released(bench.database)] == ["deleted"]
-    assert (await bench.database.read(lambda r: status_of(r, TERMS))).used_bytes == 0
+    assert (await bench.database.read(lambda r: status_of(r, TERMS, HOME.hotkey))).used_bytes == 0
 
 
 async def test_drops_are_checked_and_a_refused_write_may_be_repeated_with_better_ones(bench: Bench) -> None:

@@ -42,7 +42,7 @@ async def test_database_of_an_earlier_format_is_refused_and_left_alone(database:
         FORMAT + b"x" * 32 + HOTKEY,
         FORMAT + NETWORK + world.STRANGER.public_key,
         b"hippy validator 0" + NETWORK + HOTKEY,
-        b"hippy validator 5" + NETWORK + HOTKEY,
+        b"hippy validator 6" + NETWORK + HOTKEY,
         b"",
     ],
     ids=["other network", "other hotkey", "older", "newer", "nobody's"],

@@ -102,6 +102,7 @@ PAST: Final = PastScore(
 FAILURE: Final = AuditFailure(epoch=7, batch=3, time=TIME, kind="wrong", bad=13, roots=(Root(b"1" * 32),))
 ACCOUNT: Final = AccountBytes(account=PublicKey(b"a" * 32), bytes=1)
 REPORT: Final = MinerReport(
+    drain_time=TIME - 9,
     validator=VALIDATOR,
     hotkey=MINER,
     time=TIME,

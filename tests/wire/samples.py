@@ -7,6 +7,7 @@ from typing import Any, Final
 from hippy.endpoint import Endpoint
 from hippy.identity import Identity
 from hippy.ids import MessageId, NetworkId, PublicKey, Root, SegmentId
+from hippy.wire.attestation import Attestation, Attestations
 from hippy.wire.audit import EpochHeader, Epochs, HeadName, LostAnswer, LostReport
 from hippy.wire.canonical import Message
 from hippy.wire.log import (
@@ -69,6 +70,9 @@ from hippy.wire.segment import (
 from hippy.wire.ticket import Receipt, Refusal, Ticket, TicketGrant, TicketProof
 from tests.wire.audit_samples import SCORE_MESSAGES
 from tests.wire.chain_samples import CHAIN_MESSAGES
+from tests.wire.follow_samples import ack, change, follow_messages
+from tests.wire.repair_samples import drain, flawed, moved, order, repair_messages
+from tests.wire.status_samples import STATUS_MESSAGES
 
 NETWORK: Final = NetworkId(b"N" * 32)
 OTHER_NETWORK: Final = NetworkId(b"O" * 32)
@@ -176,11 +180,33 @@ LOST_REPORT: Final = LostReport(
     time=TIME,
 ).signed(MINER, NETWORK)
 LOST_PIECE: Final = LostPiece(segment_id=SegmentId(b"s" * 32), index=3, root=Root(b"r" * 32))
+ATTESTATION: Final = Attestation(
+    network=NETWORK,
+    netuid=7,
+    validator=VALIDATOR.public_key,
+    miner=PublicKey(b"w" * 32),  # not MINER, who would be taken for the signer
+    since=TIME - 90_000,
+    time=TIME,
+).signed(VALIDATOR, NETWORK)
 LOSS: Final = Loss(
-    miner=MINER.public_key, reason="reported", pieces=(LOST_PIECE,), report=LOST_REPORT, round=9, epoch=5, batch=3
+    miner=MINER.public_key,
+    reason="reported",
+    pieces=(LOST_PIECE,),
+    report=LOST_REPORT,
+    round=9,
+    epoch=5,
+    batch=3,
+    attestations=(ATTESTATION,),
 )
 DROP: Final = Drop(account=ACCOUNT.public_key, segment_id=SegmentId(b"s" * 32), time=TIME).signed(ACCOUNT, NETWORK)
 RELEASED: Final = SegmentReleased(segment_id=SegmentId(b"s" * 32), reason="deleted", drop=DROP)
+RECEIPT: Final = Receipt(
+    ticket_id=MessageId(b"t" * 32), root=Root(b"r" * 32), piece_length=1, miner=MINER.public_key, time=TIME
+).signed(MINER, NETWORK)
+ORDER: Final = order(ticket(), VALIDATOR, NETWORK)
+DRAIN: Final = drain(MINER, TIME, NETWORK)
+HOME_CHANGE: Final = change(ACCOUNT, TIME, NETWORK)
+ACK: Final = ack(VALIDATOR, TIME, NETWORK)
 RELEASE: Final = Release(
     validator=VALIDATOR.public_key,
     miner=PublicKey(b"w" * 32),  # not MINER, who would be taken for the signer
@@ -191,6 +217,7 @@ RELEASE: Final = Release(
     reason="deleted",
     seq=7,
     drop=DROP,
+    receipt=RECEIPT,
     time=TIME,
 ).signed(VALIDATOR, NETWORK)
 OWED: Final = OwedTicket(ticket_id=MessageId(b"t" * 32), segment_id=SegmentId(b"s" * 32), index=3, root=Root(b"r" * 32))
@@ -219,6 +246,10 @@ LOG_ENTRY: Final = LogEntry(
     loss=LOSS,
     released=RELEASED,
     bucket=BUCKET_ROW,
+    moved=moved(HOLDING),
+    drain=DRAIN,
+    flawed=flawed(),
+    home=HOME_CHANGE,
     envelopes=ENVELOPES,
 )
 LOG_HEAD: Final = LogHead(home=VALIDATOR.public_key, netuid=7, term=1, seq=1, head=MessageId(b"h" * 32)).signed(
@@ -259,13 +290,19 @@ MESSAGES: Final[list[Message]] = [
     KEY,
     ENTRY,
     Directory(validator=VALIDATOR.public_key, netuid=7, time=TIME, miners=(ENTRY,)).signed(VALIDATOR, NETWORK),
-    AccountStatus(account=ACCOUNT.public_key, pay_class="paid", quota_bytes=9, used_bytes=1),
+    AccountStatus(
+        account=ACCOUNT.public_key,
+        pay_class="paid",
+        quota_bytes=9,
+        used_bytes=1,
+        home=VALIDATOR.public_key,
+        term=1,
+        change=HOME_CHANGE,
+    ),
     ticket(),
     GRANT,
     TicketProof(ticket=ticket(), position=0, siblings=(b"1" * 32, b"2" * 32), grant=GRANT),
-    Receipt(
-        ticket_id=MessageId(b"t" * 32), root=Root(b"r" * 32), piece_length=1, miner=MINER.public_key, time=TIME
-    ).signed(MINER, NETWORK),
+    RECEIPT,
     REFUSAL,
     SPEC,
     AllocateRequest(
@@ -280,7 +317,7 @@ MESSAGES: Final[list[Message]] = [
     ENVELOPE,
     COMMIT,
     CommitRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, segments=(COMMIT,)),
-    CommitAnswer(copies=1),
+    CommitAnswer(copies=2, acks=(ACK,)),
     RECORD,
     SegmentsRequest(segment_ids=(SegmentId(b"s" * 32), SegmentId(b"t" * 32))),
     SegmentsAnswer(segments=(RECORD,)),
@@ -288,7 +325,7 @@ MESSAGES: Final[list[Message]] = [
     DROP,
     WriteRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, rows=(ROW,), drops=(DROP,)),
     RowResult(status="conflict", current=ROW, code="not_found", message='no such "segment"'),
-    WriteAnswer(copies=1, results=(RowResult(status="stored"),)),
+    WriteAnswer(copies=2, acks=(ACK,), results=(RowResult(status="stored"),)),
     ReadRequest(account=ACCOUNT.public_key, bucket=BUCKET, names=(NAME,)),
     Found(row=ROW),
     ReadAnswer(results=(Found(row=ROW), Found())),
@@ -298,7 +335,7 @@ MESSAGES: Final[list[Message]] = [
     BucketsAnswer(buckets=(BUCKET,)),
     BUCKET_ROW,
     BucketRequest(request_id=b"i" * 16, account=ACCOUNT.public_key, row=BUCKET_ROW),
-    BucketAnswer(copies=1, existed=1),
+    BucketAnswer(copies=2, acks=(ACK,), existed=1),
     RELEASED,
     RELEASE,
     OWED,
@@ -326,4 +363,9 @@ MESSAGES: Final[list[Message]] = [
     Epochs(first=1, last=160),
     *SCORE_MESSAGES,
     *CHAIN_MESSAGES,
+    ATTESTATION,
+    Attestations(attestations=(ATTESTATION,)),
+    *STATUS_MESSAGES,
+    *repair_messages(ORDER, RECEIPT, HOLDING, DRAIN),
+    *follow_messages(HOME_CHANGE, ACK, LOG_ENTRY, LOG_HEAD, KEY, VALIDATOR),
 ]

@@ -7,13 +7,20 @@ import pytest
 from hippy.errors import ProtocolError
 from tests.wire.samples import LOSS, LOST_PIECE
 
-FAILED = LOSS.model_copy(update={"reason": "failed", "report": None, "round": None})
-REPORTED = LOSS.model_copy(update={"epoch": None, "batch": None})
+FAILED = LOSS.model_copy(update={"reason": "failed", "report": None, "round": None, "attestations": None})
+REPORTED = LOSS.model_copy(update={"epoch": None, "batch": None, "attestations": None})
+UNANSWERED = FAILED.model_copy(update={"reason": "unanswered"})
 
 
 def test_reported_and_failed_losses_have_their_shapes() -> None:
-    for loss in (REPORTED, FAILED, FAILED.model_copy(update={"reason": "unanswered"})):
+    for loss in (REPORTED, FAILED, UNANSWERED, UNANSWERED.model_copy(update={"attestations": LOSS.attestations})):
         loss.check_shape()
+
+
+def test_attestations_are_beside_a_loss_by_silence_alone() -> None:
+    for loss in (REPORTED, FAILED):
+        with pytest.raises(ProtocolError, match="attestations are about silence"):
+            loss.model_copy(update={"attestations": LOSS.attestations}).check_shape()
 
 
 @pytest.mark.parametrize("name", ["report", "round", "epoch", "batch"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hippy.errors import AuthError, ProtocolError
+from hippy.identity import Identity
 from hippy.ids import MessageId, PublicKey, Root, SegmentId
 from hippy.wire.canonical import CLOCK_TOLERANCE_SECONDS
 from hippy.wire.object import Drop
@@ -23,6 +24,7 @@ from hippy.wire.release import (
     ReleaseReason,
     TicketState,
 )
+from hippy.wire.ticket import Receipt
 from tests.wire.samples import ACCOUNT, MINER, NETWORK, OTHER_NETWORK, RELEASED, TIME, VALIDATOR, ticket
 
 TICKET = ticket()
@@ -31,8 +33,12 @@ EARLIEST: dict[ReleaseReason, int] = {
     "lapsed": TICKET.upload_by - DAY + USUAL_PACE.lease_seconds,
     "expired": TIME + 86_400,
     "uncommitted": TICKET.upload_by + 3_600,
+    "moved": TIME + 60,
 }
 """When each reason's time has come; the ticket's upload_by is an hour after TIME, its keep_until a day."""
+
+MOVER = Identity.from_seed(b"n" * 32)
+"""Who has the piece, once it moved."""
 
 REASONS = pytest.mark.parametrize("reason", list(EARLIEST))
 
@@ -40,6 +46,18 @@ REASONS = pytest.mark.parametrize("reason", list(EARLIEST))
 def dropped(**changes: Any) -> Drop:
     drop = Drop(account=ACCOUNT.public_key, segment_id=TICKET.segment_id, time=TIME).model_copy(update=changes)
     return drop.signed(ACCOUNT, NETWORK)
+
+
+def received(signer: Identity = MOVER, **changes: Any) -> Receipt:
+    """Return the word of the miner that has the piece now."""
+    fields: dict[str, Any] = {
+        "ticket_id": MessageId(b"u" * 32),
+        "root": TICKET.root,
+        "piece_length": TICKET.piece_length,
+        "miner": signer.public_key,
+        "time": EARLIEST["moved"],
+    }
+    return Receipt(**{**fields, **changes}).signed(signer, NETWORK)
 
 
 def release(reason: ReleaseReason = "deleted", **changes: Any) -> Release:
@@ -54,6 +72,7 @@ def release(reason: ReleaseReason = "deleted", **changes: Any) -> Release:
         "reason": reason,
         "seq": 7,
         "drop": dropped() if reason == "deleted" else None,
+        "receipt": received() if reason == "moved" else None,
         "time": EARLIEST[reason],
     }
     return Release(**{**fields, **changes}).signed(VALIDATOR, NETWORK)
@@ -157,10 +176,48 @@ def test_deleted_needs_the_accounts_own_drop(drop: Drop | None, error: type[Exce
         check(release(drop=drop))
 
 
-@pytest.mark.parametrize("reason", ["lapsed", "expired", "uncommitted"])
+@pytest.mark.parametrize("reason", ["lapsed", "expired", "uncommitted", "moved"])
 def test_other_reasons_carry_no_drop(reason: ReleaseReason) -> None:
     with pytest.raises(ProtocolError, match="carries a drop"):
         check(release(reason, drop=dropped()))
+
+
+@pytest.mark.parametrize(
+    ("receipt", "error"),
+    [
+        (None, ProtocolError),
+        (received(root=Root(b"o" * 32)), ProtocolError),
+        (received(piece_length=TICKET.piece_length + 1), ProtocolError),
+        (received(MINER), ProtocolError),
+        (received(ticket_id=TICKET.id(NETWORK)), ProtocolError),
+        (received(time=EARLIEST["moved"] + 1), ProtocolError),
+        (received().signed(VALIDATOR, NETWORK), AuthError),
+        (received().signed(MOVER, OTHER_NETWORK), AuthError),
+        (received().model_copy(update={"miner": VALIDATOR.public_key}), AuthError),
+    ],
+    ids=[
+        "missing",
+        "other bytes",
+        "another length",
+        "our own",
+        "our ticket",
+        "later",
+        "forged",
+        "elsewhere",
+        "renamed",
+    ],
+)
+def test_moved_needs_another_miners_own_receipt_for_the_same_bytes(
+    receipt: Receipt | None, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        check(release("moved", receipt=receipt))
+
+
+@pytest.mark.parametrize("reason", ["deleted", "lapsed", "expired", "uncommitted"])
+def test_other_reasons_carry_no_receipt(reason: ReleaseReason) -> None:
+    with pytest.raises(ProtocolError, match="carries a receipt"):
+        check(release(reason, receipt=received(time=TIME)))
 
 
 def test_a_ticket_without_keep_until_does_not_expire() -> None:
@@ -183,7 +240,8 @@ def test_a_released_record_has_a_drop_of_its_segment_when_it_was_deleted(change:
 
 def test_the_longest_page_and_its_answer_fit_their_limits() -> None:
     longest = release(drop=dropped(time=2**53 - 1), seq=2**53 - 1, time=2**53 - 1, index=254)
-    assert len(longest.encode()) <= RELEASE_BYTES_MAX
+    moved = release("moved", receipt=received(time=2**53 - 1), seq=2**53 - 1, time=2**53 - 1, index=254)
+    assert max(len(longest.encode()), len(moved.encode())) <= RELEASE_BYTES_MAX
     owed = OwedTicket(ticket_id=MessageId(b"\xff" * 32), segment_id=TICKET.segment_id, index=254, root=TICKET.root)
     page = InventoryRequest(miner=MINER.public_key, tickets=(owed,) * INVENTORY_MAX)
     assert len(page.encode()) <= INVENTORY_BYTES_MAX
@@ -192,9 +250,10 @@ def test_the_longest_page_and_its_answer_fit_their_limits() -> None:
     assert InventoryAnswer.parse(answer.encode(), limit=INVENTORY_ANSWER_BYTES_MAX) == answer
 
 
-def test_every_altered_field_is_refused() -> None:
+@pytest.mark.parametrize("reason", ["deleted", "moved"])
+def test_every_altered_field_is_refused(reason: ReleaseReason) -> None:
     """Whatever is changed after the signature, by whoever carries it."""
-    whole = release()
+    whole = release(reason)
     for name, value in whole:
         altered: object
         match value:
@@ -204,6 +263,8 @@ def test_every_altered_field_is_refused() -> None:
                 altered = bytes([value[0] ^ 1]) + value[1:]
             case str():
                 altered = "lapsed"
+            case None:
+                altered = {"drop": dropped(), "receipt": received()}[name]
             case _:
                 altered = None
         with pytest.raises((AuthError, ProtocolError)):

@@ -23,6 +23,7 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from hippy.ids import PublicKey
 from hippy.proofs.transcript_entry import Outcome
@@ -36,6 +37,7 @@ from hippy.validator.audit.batch import (
     unasked,
 )
 from hippy.validator.audit.doubt import Doubt
+from hippy.validator.audit.lag import AuditLag
 from hippy.validator.audit.rules import AuditRules
 from hippy.validator.audit.schedule import BatchKey, Scheduled
 
@@ -115,6 +117,12 @@ class AuditEngine:
     def next_round(self) -> int | None:
         """Return the round that the next new batch waits for, None where none does."""
         return self._scheduled[-1].round if self._scheduled else None
+
+    def lag(self, now: float, newest_round: int) -> AuditLag:
+        """Return how far asking is behind; looks at the batches that are due or owed."""
+        oldest = min((batch.first_time for batch in self._open.values()), default=now)
+        due = sum(1 for _ in takewhile(lambda each: each.round <= newest_round, reversed(self._scheduled)))
+        return AuditLag(due=due, owed=len(self._open), oldest_seconds=max(0, int(now - oldest)))
 
     def answered(self, key: BatchKey, *, passed: bool, now: float) -> Outcome:
         """Settle a batch whose answer was signed: every entry right or void, or not."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -25,24 +25,30 @@ from hippy.kv import Database, Reader, Transaction
 from hippy.proofs.request import Scope
 from hippy.proofs.transcript_entry import Outcome, TranscriptEntry, Void
 from hippy.proofs.verify import Verdict, Verified
+from hippy.validator.audit.attesting import is_enough, permitted_stakes
 from hippy.validator.audit.batch import OpenBatch
 from hippy.validator.audit.engine import AuditEngine
+from hippy.validator.audit.lag import AuditLag
 from hippy.validator.audit.schedule import BatchKey
 from hippy.validator.auditing import epochs
 from hippy.validator.auditing.asking import Asker, NoAnswer
+from hippy.validator.auditing.attester import Attester
 from hippy.validator.auditing.closing import Closing, Ended, Rounds
+from hippy.validator.auditing.contacts import Contacts
 from hippy.validator.auditing.inventories import Inventories
 from hippy.validator.auditing.outcomes import Question, enter, is_passed, not_shown, told, voids_of
 from hippy.validator.auditing.probing import Prober
 from hippy.validator.auditing.questions import Questions
 from hippy.validator.auditing.room import TranscriptRoom
-from hippy.validator.auditing.weighing import Weigher
+from hippy.validator.auditing.weighing import Weigher, WeightsTry
+from hippy.validator.auditing.witnesses import Witnesses
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.holdings import forget_ended, holders
 from hippy.validator.losses import reported
 from hippy.validator.releases import released_at
 from hippy.validator.scoring import Tally
 from hippy.validator.tally import TallyWindow
+from hippy.wire.attestation import Attestation
 from hippy.wire.audit import EpochHeader
 from hippy.wire.score import ScoreSheet
 
@@ -84,6 +90,9 @@ class AuditorParts:
     prober: Prober
     window: TallyWindow
     weigher: Weigher
+    contacts: Contacts
+    attester: Attester
+    witnesses: Witnesses
     clock: Clock
     epoch_seconds: float
 
@@ -101,6 +110,9 @@ class Auditor:
         self._header = header
         self._is_current = False
         self._newest_round = 0
+        self._told_round = 0
+        """The newest round that the registry says was asked from; nothing is asked from a newer one."""
+
         self._may_attest = False
         self._weighed: int | None = None
         """The epoch in which the newest sheet's weights were given to be set."""
@@ -127,9 +139,26 @@ class Auditor:
         """The epoch whose weights the chain took last, since the start."""
         return self._parts.weigher.epoch
 
+    @property
+    def weights(self) -> WeightsTry | None:
+        """What became of the newest weights at the latest try, since the start."""
+        return self._parts.weigher.latest
+
+    def lag(self) -> AuditLag:
+        """Return how far asking is behind now."""
+        return self._engine.lag(self._clock.now(), self._newest_round)
+
+    async def attestations(self) -> bytes:
+        """Return which miners have been silent to us for a day, signed and encoded."""
+        return await self._parts.attester.encoded()
+
     def owed_by(self, miner: PublicKey) -> int:
         """Return how many batches a miner owes an answer to."""
         return self._engine.owed_by(miner)
+
+    def become(self, other: Auditor) -> None:
+        """Go on as an auditor that was opened later, for another process audited meanwhile; not while this one runs."""
+        self.__dict__.update(other.__dict__)
 
     async def run(self) -> None:
         """Audit until cancelled."""
@@ -145,6 +174,7 @@ class Auditor:
         try:
             await self._follow(tasks)
             self._newest_round = max(self._newest_round, await self._parts.chain.beacon_round())
+            await self._tell_round()
         except HippyError as error:
             if self._unstored >= STORE_ROUNDS_MAX:
                 raise  # whoever runs the validator must see that nothing is audited any more
@@ -152,10 +182,18 @@ class Auditor:
         if not self._is_current:
             return
         again_max = max(0, min(AGAIN_MAX, self._room.again_max) - len(self._asking))
-        for batch in self._engine.due(self._clock.now(), self._newest_round, again_max=again_max):
+        for batch in self._engine.due(self._clock.now(), self._told_round, again_max=again_max):
             asking = tasks.create_task(self._guarded(batch))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
+
+    async def _tell_round(self) -> None:
+        """Write down the newest round before anything is asked from it: losses may be reported to other processes."""
+        waited_for = self._engine.next_round()
+        if self._is_current and waited_for is not None and self._told_round < waited_for <= self._newest_round:
+            newest = self._newest_round
+            await self._store(lambda txn: epochs.put_asked_round(txn, newest))
+            self._told_round = newest
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         """Begin a new epoch, or take up the one that an earlier run began."""
@@ -230,7 +268,9 @@ class Auditor:
         self._room = TranscriptRoom()
         for entry in entered:
             self._room.add(entry)
-        self._newest_round = max([self._newest_round, header.first_round, *(entry.round for entry in entered)])
+        told_round = await self._database.read(epochs.get_asked_round)
+        rounds = [self._newest_round, told_round, header.first_round, *(entry.round for entry in entered)]
+        self._newest_round = newest_round = max(rounds)
         # One metagraph without a miner proves nothing: it is gone when its departure has ended what it held.
         known = {neuron.hotkey for neuron in metagraph.neurons} | set(await self._database.read(_holders))
         gone = {batch.key.miner for batch in self._engine.owed} - known
@@ -238,11 +278,13 @@ class Auditor:
 
         def store(txn: Transaction) -> None:
             epochs.put_doubt(txn, self._engine.doubt_streak)
+            epochs.put_asked_round(txn, newest_round)
             for key in dropped:
                 epochs.drop_owed(txn, key)
 
         await self._store(store)
-        self._may_attest = self._parts.chain.is_local or _holds_a_third(metagraph, self._home.hotkey)
+        self._told_round = newest_round
+        self._may_attest = self._parts.chain.is_local or is_enough([self._home.hotkey], permitted_stakes(metagraph))
         self._is_current = True
 
     async def _guarded(self, batch: OpenBatch) -> None:
@@ -264,7 +306,10 @@ class Auditor:
             log.warning("batch %d of %s cannot be drawn now: %s", batch.key.number, _name(batch.key.miner), error)
             await self._take_back(batch)
             return
-        await self._enter(question, await self._answer(question))
+        answer = await self._answer(question)
+        if isinstance(answer, Verified):
+            self._parts.contacts.note(batch.key.miner)
+        await self._enter(question, answer)
 
     async def _take_back(self, batch: OpenBatch) -> None:
         """Put off a batch that could not be sent; one that has no asking left is given up."""
@@ -278,20 +323,35 @@ class Auditor:
     async def _answer(self, question: Question) -> Verified | NoAnswer | None:
         """Return what the miner answered; None when we gave up before it could."""
         peer = self._parts.directory.peer(question.batch.key.miner)
+        asking = self._parts.asker.ask(peer, question.request, self._scope(question), question.piece_lengths)
         try:
-            async with asyncio.timeout_at(self._over) as patience:
-                self._patience.add(patience)
-                try:
-                    return await self._parts.asker.ask(
-                        peer, question.request, self._scope(question), question.piece_lengths
-                    )
-                finally:
-                    self._patience.discard(patience)
+            return await self._patiently(asking)
         except TimeoutError:
             return None
         except Exception:  # the top of a supervised task: our own fault is none of the miner's
             log.exception("unexpected error while asking %s", peer)
             return None
+
+    async def _patiently(self, waiting: Coroutine[object, object, T]) -> T:
+        """Return what comes of it, unless the epoch is closed before. Raises TimeoutError then."""
+        async with asyncio.timeout_at(self._over) as patience:
+            self._patience.add(patience)
+            try:
+                return await waiting
+            finally:
+                self._patience.discard(patience)
+
+    async def _attested(self, key: BatchKey, outcome: Outcome) -> tuple[Attestation, ...]:
+        """Return what others say of a miner that never answered, where we may not take its pieces alone."""
+        if self._may_attest or outcome is not Outcome.FAIL:
+            return ()
+        try:
+            return await self._patiently(self._parts.witnesses.against(key.miner))
+        except TimeoutError:
+            return ()  # it fails again
+        except Exception:  # as above: it is entered all the same
+            log.exception("unexpected error while asking who else misses %s", _name(key.miner))
+            return ()
 
     async def _enter(self, question: Question, answer: Verified | NoAnswer | None) -> None:
         """Tell the engine what came of an asking, and store what it makes of it."""
@@ -317,9 +377,18 @@ class Auditor:
         log.log(level, "batch %d of %s: %s", key.number, _name(key.miner), outcome.name)
         self._room.add(entered.entry)
         owed, may_attest = self._engine.batch(key), self._may_attest
+        attested = () if verified is not None else await self._attested(key, outcome)
         await self._store(
             lambda txn: enter(
-                txn, self._home, header.epoch, question, entered, owed, may_attest=may_attest, now=int(now)
+                txn,
+                self._home,
+                header.epoch,
+                question,
+                entered,
+                owed,
+                may_attest=may_attest,
+                attestations=attested,
+                now=int(self._clock.now()),
             )
         )
 
@@ -401,12 +470,6 @@ def _holders(reader: Reader) -> list[PublicKey]:
 
 def _key_of(entry: TranscriptEntry) -> BatchKey:
     return BatchKey(entry.epoch, entry.miner, entry.batch)
-
-
-def _holds_a_third(metagraph: Metagraph, hotkey: PublicKey) -> bool:
-    """Return whether more than a third of the stake of all validators is ours."""
-    stakes = {neuron.hotkey: neuron.stake_rao for neuron in metagraph.neurons if neuron.validator_permit}
-    return 3 * stakes.get(hotkey, 0) > sum(stakes.values())
 
 
 def _name(miner: PublicKey) -> str:

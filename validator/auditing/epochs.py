@@ -14,6 +14,7 @@ key                                           value
 ``shown/`` miner                              :class:`AccountShares`: bytes by account when the newest epoch ended
 ``meta/place``                                u64, how many entries the newest epoch's transcript has
 ``meta/doubt``                                u64, epochs in a row in which most miners were missing
+``meta/round``                                u64, the newest beacon round that anything may have been asked from
 ============================================  ==========================================================
 
 Functions on a transaction. Integers in keys are big-endian. Everything but owed batches is kept for a number of epochs
@@ -59,6 +60,7 @@ FAILURE: Final = b"fail/"
 SHOWN: Final = b"shown/"
 PLACE: Final = b"meta/place"
 DOUBT: Final = b"meta/doubt"
+ASKED_ROUND: Final = b"meta/round"
 
 _BY_EPOCH: Final = (HEADER, ASKED, EVIDENCE, SHEET, PROBES)
 _BY_MINER: Final = (PAST, FAILURE)
@@ -344,6 +346,16 @@ def get_doubt(reader: Reader) -> int:
 def put_doubt(txn: Transaction, streak: int) -> None:
     """Keep in how many epochs in a row most miners were missing."""
     put_count(txn, DOUBT, streak)
+
+
+def get_asked_round(reader: Reader) -> int:
+    """Return the newest beacon round that anything may have been asked from, by whichever process audits."""
+    return get_count(reader, ASKED_ROUND)
+
+
+def put_asked_round(txn: Transaction, newest_round: int) -> None:
+    """Say that from now on something may be asked from a round."""
+    put_count(txn, ASKED_ROUND, max(newest_round, get_asked_round(txn)))
 
 
 def forget(txn: Transaction, before_epoch: int, limit: int) -> int:

@@ -14,13 +14,16 @@ from hippy.validator.audit.engine import AuditEngine
 from hippy.validator.audit.rules import rules_for
 from hippy.validator.auditing import epochs
 from hippy.validator.auditing.asking import Asker
+from hippy.validator.auditing.attester import Attester
 from hippy.validator.auditing.auditor import Auditor, AuditorParts
 from hippy.validator.auditing.closing import Closing
+from hippy.validator.auditing.contacts import Contacts
 from hippy.validator.auditing.inventories import Inventories
 from hippy.validator.auditing.probing import Prober
 from hippy.validator.auditing.questions import Questions
 from hippy.validator.auditing.reading import PieceReader
 from hippy.validator.auditing.weighing import Weigher
+from hippy.validator.auditing.witnesses import Witnesses
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.log import Home
 from hippy.validator.scoring import score_rules_for
@@ -61,28 +64,42 @@ async def open_auditor(given: Surroundings) -> Auditor:
     for epoch, tallies in await database.read(lambda reader: list(epochs.scan_probes(reader))):
         window.add(epoch, tallies)
     inventories = Inventories(database, score_rules)
+    contacts, directory = Contacts(given.directory, clock), given.directory
     prober = Prober(
         PieceReader(given.anonymous, home.network, clock, is_local=chain.is_local),
-        given.directory,
+        directory,
         inventories,
         clock,
         given.rng,
         rules,
         epoch_seconds=epoch_seconds,
         engine=engine,
+        reached=contacts.note,
     )
     parts = AuditorParts(
         closing=closing,
         database=database,
         chain=chain,
-        directory=given.directory,
+        directory=directory,
         inventories=inventories,
         questions=Questions(closing, database, chain, inventories),
-        asker=Asker(given.signing, given.directory, clock, given.rng, rules),
+        asker=Asker(given.signing, directory, clock, given.rng, rules),
         engine=engine,
         prober=prober,
         window=window,
         weigher=Weigher(chain, home, clock, epoch_seconds=epoch_seconds),
+        contacts=contacts,
+        attester=Attester(
+            home,
+            contacts,
+            clock,
+            known=lambda: {*inventories.audited(), *directory.seen()},
+            doubts=lambda: engine.doubts,
+            silent_seconds=rules.owed_seconds,
+        ),
+        witnesses=Witnesses(
+            given.signing, directory, home, clock, is_local=chain.is_local, silent_seconds=rules.owed_seconds
+        ),
         clock=clock,
         epoch_seconds=epoch_seconds,
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hippy.ids import MessageId, PublicKey, Root
+from hippy.ids import MessageId, Root
 from hippy.kv import Transaction
 from hippy.proofs.evidence import encode_evidence
 from hippy.proofs.request import AuditRequest, Scope, encode_request, request_hash
@@ -21,6 +21,7 @@ from hippy.validator.audit.counting import leaves_of
 from hippy.validator.auditing.epochs import drop_owed, put_entry, put_failure, put_owed
 from hippy.validator.log import Home
 from hippy.validator.losses import Reported, record_loss
+from hippy.wire.attestation import Attestation
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,13 @@ def enter(
     owed: OpenBatch | None,
     *,
     may_attest: bool,
+    attestations: Sequence[Attestation] = (),
     now: int,
 ) -> None:
-    """Store an outcome in the transcript of ``epoch``; ``owed`` is the batch as it is to be asked again, or None."""
+    """Store an outcome in the transcript of ``epoch``; ``owed`` is the batch as it is to be asked again, or None.
+
+    Where we may not say alone that a miner is silent, ``attestations`` are those of others that are enough.
+    """
     entry, key = told.entry, question.batch.key
     put_entry(txn, epoch, entry, told.evidence)
     if owed is None:
@@ -146,26 +151,16 @@ def enter(
         return  # unanswered to the end, and nothing of it was owed any more
     roots = lost_roots(question, entry, may_attest=True)
     put_failure(txn, key, entry.time, bad, roots, answered=entry.answered)
-    _lose(txn, home, key.miner, lost_roots(question, entry, may_attest=may_attest), question, entry, now)
-
-
-def _lose(
-    txn: Transaction,
-    home: Home,
-    miner: PublicKey,
-    roots: Sequence[Root],
-    question: Question,
-    entry: TranscriptEntry,
-    now: int,
-) -> None:
-    if roots:
+    lost = lost_roots(question, entry, may_attest=may_attest or bool(attestations))
+    if lost:
         record_loss(
             txn,
             home,
-            miner,
-            roots,
+            key.miner,
+            lost,
             reason="failed" if entry.answered else "unanswered",
             now=now,
-            epoch=question.batch.key.epoch,
-            batch=question.batch.key.number,
+            epoch=key.epoch,
+            batch=key.number,
+            attestations=attestations,
         )

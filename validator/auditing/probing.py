@@ -62,8 +62,11 @@ class Prober:
         *,
         epoch_seconds: float,
         engine: AuditEngine,
+        reached: Callable[[PublicKey], None] = lambda _: None,
     ) -> None:
-        """The engine is told who was there, and knows whether the validator doubts itself."""
+        """The engine is told who was there, and knows whether the validator doubts itself; ``reached`` is told of whom
+        anything could be read.
+        """
         self._reader = reader
         self._directory = directory
         self._holdings = holdings
@@ -73,6 +76,7 @@ class Prober:
         self._read_rate = rules.reads / epoch_seconds
         self._pause_seconds = min(PAUSE_SECONDS, epoch_seconds / 100)
         self._engine = engine
+        self._reached = reached
         self._tallies: dict[PublicKey, Tally] = {}
         self._live_times: dict[PublicKey, float] = {}
         self._read_times: dict[PublicKey, float] = {}
@@ -115,6 +119,8 @@ class Prober:
             return
         peer = self._directory.peer(miner)
         found = Tally(reads_total=len(pieces)) if peer is None else await self._reader.read(peer, pieces)
+        if found.reads_ok:
+            self._reached(miner)
         if found.reads_ok == found.reads_total:
             self._count(miner, found)
         elif found.reads_ok or await self._is_there(miner):

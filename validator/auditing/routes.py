@@ -29,10 +29,11 @@ from hippy.validator.explain import report
 from hippy.validator.holdings import holdings_of
 from hippy.validator.log import Home, encode_page
 from hippy.validator.losses import check_report, record_loss
-from hippy.validator.tables import REPORTED
+from hippy.validator.tables import DRAIN, REPORTED, get_message
 from hippy.wire.audit import LostAnswer, LostReport
 from hippy.wire.canonical import MESSAGE_BYTES_MAX
 from hippy.wire.log import LOG_PAGE_BYTES_MAX
+from hippy.wire.repair import Drain
 from hippy.wire.score import FAILURES_MAX, HISTORY_MAX, REPORT_BYTES_MAX, SHEET_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class AuditRoutes:
             Route("GET", "/v1/epochs/{epoch}/sheet", self._sheet),
             Route("GET", "/v1/epochs/{epoch}/evidence", self._evidence),
             Route("GET", "/v1/miners/{hotkey}", self._miner),
+            Route("GET", "/v1/attestations", self._attestations),
             Route("POST", "/v1/lost", self._lost, body_bytes_max=MESSAGE_BYTES_MAX, signed=True),
         ]
 
@@ -145,6 +147,7 @@ class AuditRoutes:
         def work(reader: Reader) -> bytes:
             header = epochs.newest_header(reader)
             ended = None if header is None else header.prev_epoch
+            drain = get_message(reader, DRAIN + hotkey, Drain)
             return report(
                 validator=self._home.hotkey,
                 hotkey=hotkey,
@@ -155,9 +158,16 @@ class AuditRoutes:
                 history=epochs.history_of(reader, hotkey, HISTORY_MAX),
                 failures=epochs.failures_of(reader, hotkey, FAILURES_MAX),
                 accounts=epochs.shares_of(reader, hotkey),
+                drain_time=None if drain is None else drain.time,
             ).encode()
 
         return await self._long(request, work, REPORT_BYTES_MAX, JSON)
+
+    async def _attestations(self, request: web.Request) -> web.StreamResponse:
+        """Answer which miners have been silent to us for a day; made once for whoever asks within some seconds."""
+        body = await self._auditor.attestations()
+        async with self._outbox.place(request.remote, len(body)) as place:
+            return await place.send(request, [body], content_type=JSON)
 
     async def _lost(self, request: web.Request) -> web.StreamResponse:
         """Record what a miner says it lost, as of the newest beacon round that anybody can know of."""
@@ -184,7 +194,8 @@ class AuditRoutes:
                 reason="reported",
                 now=int(now),
                 report=told,
-                beacon_round=max(newest, self._auditor.newest_round),  # as of this transaction: see Auditor
+                # As of this transaction: see Auditor. Another process may be the one that asks.
+                beacon_round=max(newest, self._auditor.newest_round, epochs.get_asked_round(txn)),
             )
         )
         return message_response(LostAnswer(recorded=recorded))

@@ -144,7 +144,7 @@ class EntryCheck:
             void = needed[min(missing)]
             why = f"was reported lost before round {entry.round} by report {void.reference.hex()}"
             if void.reason is VoidReason.ENDED:
-                why = f"was owed no longer by release {void.reference.hex()} when epoch {self._epoch} began"
+                why = f"was owed no longer by release or move {void.reference.hex()} when epoch {self._epoch} began"
             raise _wrong(entry, f"entry {void.entry} {why}, and yet it counts")
 
     def _no_such(self, void: Void, entry: TranscriptEntry) -> str:
@@ -153,7 +153,8 @@ class EntryCheck:
                 return f"the log has no such report of an earlier round than {entry.round}"
             case VoidReason.ENDED:
                 return (
-                    f"by the header of epoch {self._epoch} the log does not release every holding of its piece so, "
+                    f"by the header of epoch {self._epoch} the log does not release every holding of its piece, "
+                    "or have the miner give it away, by that record, "
                     "or the leaf was shown"
                 )
             case never:

@@ -1,10 +1,11 @@
 """Everything a validator publishes, computed again by a stranger (PROTOCOL §6, Verifying). Pure.
 
 Owns the order of the checks; each is a module of its own: headers.py, timing.py, log.py, schedule.py, entries.py,
-order.py, losses.py, releases.py, receipts.py, sheet.py. Who fetches is hippy.validator.verifying.record.
+order.py, losses.py, moves.py, releases.py, receipts.py, sheet.py. Who fetches is hippy.validator.verifying.record.
 
 What is not checked because nobody can, and is told as testimony (testimony.py): silence, absence, what was never asked;
-sums of probes; pay classes; that leaf bytes were there.
+sums of probes; pay classes; that leaf bytes were there; that a piece was badly coded; how a moved piece's miner was
+drawn among the candidates.
 
 Example::
 
@@ -173,12 +174,12 @@ class Verification:
                 self._receipts.check_failed(batch_epoch, miner, roots, seq)
         self._receipts.check_some(epoch)
         check_lost(epoch, failed, self.headers, self.log)
-        check_losses(epoch, failed, self.headers, self.log, may_attest=self.terms.may_attest)
+        check_losses(epoch, failed, self.headers, self.log, self.terms)
         self.sheet = sheet
 
     def remarks(self) -> list[Remark]:
         """Return what is to be known of the epochs that were checked, though nothing in them is wrong."""
-        found = [*self._frame, *self._earlier, *self._pauses()]
+        found = [*self._frame, *self._earlier, *self._pauses(), *self._flaws()]
         if self.sheet is not None:
             rules = other_rules(self.sheet, score_rules_for(self.terms.rules))
             if rules is not None:
@@ -194,6 +195,12 @@ class Verification:
         if idle <= 1 or idle <= PAUSED_SHARE * len(later):
             return []
         return [Remark(f"in {idle} of the newest {len(later)} epochs nothing was asked: it had slept before them")]
+
+    def _flaws(self) -> list[Remark]:
+        """Tell of pieces that are said to be badly coded."""
+        count = self.log.history.flawed_count
+        what = f"pieces that it says were badly coded, and does not repair: {count:,}"
+        return [Remark(f"{what}; nobody can check that without reading their segments")] if count else []
 
     def finish(self) -> None:
         """Check what goes beyond single epochs: batches owed too long.

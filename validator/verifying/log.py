@@ -1,8 +1,8 @@
 """A validator's log as a stranger reads it: page by page, chained, and held against its headers (PROTOCOL §5.1).
 
 Owns the reading and what later checks ask of the log besides hippy.validator.history: ids of records, losses,
-departures, releases, times, receipts. Keeps 40 bytes per record, whatever is in it, and a receipt per holding in a
-file.
+departures, releases, times, receipts, candidates. Keeps 40 bytes per record, whatever is in it, and a receipt per
+holding in a file.
 
 Example::
 
@@ -27,10 +27,12 @@ from hippy.validator.history import History
 from hippy.validator.log import BEGINNING, TERM, verify_chain, verify_head
 from hippy.validator.verifying.difference import Difference
 from hippy.validator.verifying.headers import log_head
+from hippy.validator.verifying.moves import CandidateSets
 from hippy.validator.verifying.receipts import Receipts
 from hippy.validator.verifying.releases import FoundRelease, found_release
+from hippy.wire.attestation import Attestation
 from hippy.wire.audit import EpochHeader
-from hippy.wire.log import LogEntry, LogHead, LogPage, Loss, LossReason
+from hippy.wire.log import LogEntry, LogHead, LogPage, LogRecord, Loss, LossReason
 from hippy.wire.pace import USUAL_PACE
 
 RECORD_SECONDS = 20
@@ -43,19 +45,21 @@ ROUNDS_BEHIND_MAX = 8
 
 @dataclass(frozen=True, slots=True)
 class FoundLoss:
-    """Pieces of a miner that a record of the log ends because of a batch."""
+    """Pieces of a miner that a record of the log ends because of a batch, at ``time`` as the record says it."""
 
     seq: int
+    time: int
     reason: LossReason
     miner: PublicKey
     epoch: int
     batch: int
     roots: frozenset[Root]
+    attestations: tuple[Attestation, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FoundDeparture:
-    """A departure at ``time``, as its record says it, and when the oldest piece that it ended was committed."""
+    """A departure at ``time``, as its record says it, and when the miner got the oldest piece that it ended."""
 
     seq: int
     miner: PublicKey
@@ -76,6 +80,7 @@ class LogReading:
         self._times = array("Q")
         self.history = History(network)
         self.receipts = Receipts()
+        self._candidates = CandidateSets()
         self._losses: list[FoundLoss] = []
 
         self.departed: dict[PublicKey, int] = {}
@@ -188,26 +193,36 @@ class LogReading:
             raise Difference(f"the log does not hold: {error.message}") from None
         self._ids += self._at.head
         self._times.append(record.time)
-        for holding in entry.segment.holdings if entry.segment is not None else ():
-            self.receipts.add(holding)
+        self._take_holdings(entry)
         if departing is not None:
             self.departed[departing] = record.seq
             oldest_time = None if oldest_seq is None else self.time_of(oldest_seq)
             self.departures.append(FoundDeparture(record.seq, departing, record.time, oldest_time))
         if entry.loss is not None:
-            self._note(entry.loss, record.seq)
+            self._note(entry.loss, record)
         if entry.released is not None:
             release = found_release(entry.released, record, self.history, self.time_of)
             if release.seconds_early(USUAL_PACE) > 0:
                 self.quick_releases.append(release)
 
-    def _note(self, loss: Loss, seq: int) -> None:
+    def _take_holdings(self, entry: LogEntry) -> None:
+        """Keep the receipts of the holdings that an entry begins, in the order in which History numbers them."""
+        for holding in entry.segment.holdings if entry.segment is not None else ():
+            self.receipts.add(holding)
+        if entry.candidates is not None:
+            self._candidates.add(entry.candidates, entry.record.seq)
+        if entry.moved is not None:
+            self._candidates.check(entry.moved, entry.record.seq)
+            self.receipts.add(entry.moved.holding)
+
+    def _note(self, loss: Loss, record: LogRecord) -> None:
         if loss.round is not None:
-            self._report_seqs.append(seq)
+            self._report_seqs.append(record.seq)
             self._report_rounds.append(loss.round)
         if loss.epoch is not None and loss.batch is not None:
             roots = frozenset(piece.root for piece in loss.pieces)
-            self._losses.append(FoundLoss(seq, loss.reason, loss.miner, loss.epoch, loss.batch, roots))
+            found = (record.seq, record.time, loss.reason, loss.miner, loss.epoch, loss.batch, roots)
+            self._losses.append(FoundLoss(*found, loss.attestations or ()))
 
     def _check_end(self, head: LogHead) -> None:
         try:

@@ -15,19 +15,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Final
 
 from hippy.chain.protocol import Metagraph
+from hippy.errors import AuthError
+from hippy.identity import ss58_encode
 from hippy.ids import PublicKey, Root
+from hippy.validator.audit.attesting import Rule, is_enough, permitted_stakes
 from hippy.validator.audit.schedule import BatchKey
 from hippy.validator.verifying.difference import Difference
 from hippy.validator.verifying.headers import HeaderChain, log_head
-from hippy.validator.verifying.log import LogReading
+from hippy.validator.verifying.log import FoundLoss, LogReading
+from hippy.validator.verifying.terms import Terms
 from hippy.wire.audit import EpochHeader
 from hippy.wire.log import LossReason
 
-ATTESTING_PERCENT: Final = 30
-"""Of the stake of all validators: who takes pieces alone has more than a third of it, then; stakes move."""
+ATTESTING: Final = Fraction(30, 100)
+"""Of the stake of all validators: who takes pieces for silence has more than a third of it, then; stakes move."""
 
 Failed = Mapping[tuple[BatchKey, LossReason], set[Root]]
 """By batch, the roots that it failed by, answered wrong or not at all."""
@@ -67,11 +72,11 @@ def check_lost(epoch: int, failed: Failed, headers: HeaderChain, log: LogReading
                 )
 
 
-def check_losses(epoch: int, failed: Failed, headers: HeaderChain, log: LogReading, *, may_attest: bool) -> None:
+def check_losses(epoch: int, failed: Failed, headers: HeaderChain, log: LogReading, terms: Terms) -> None:
     """Check that every loss that the log has from ``epoch`` follows from a batch that failed in it.
 
-    ``may_attest`` is whether the validator's word alone is enough. Raises Difference naming the first loss that nothing
-    led to.
+    Where it was not answered, the validator's word alone is enough, or attestations are. Raises Difference naming the
+    first loss that nothing led to.
     """
     low, high = log_head(headers.header(epoch)).seq, log_head(headers.after(epoch)).seq
     for loss in log.losses_between(low, high):
@@ -80,8 +85,8 @@ def check_losses(epoch: int, failed: Failed, headers: HeaderChain, log: LogReadi
         what = None
         if surplus:
             what = f"by the transcript of epoch {epoch} the batch did not fail by it"
-        elif loss.reason == "unanswered" and not may_attest:
-            surplus, what = loss.roots, "a validator without a third of the stake takes none by its word alone"
+        elif loss.reason == "unanswered" and not terms.may_attest:
+            surplus, what = loss.roots, _unattested(loss, terms)
         if what is not None:
             raise Difference(
                 f"record {loss.seq} of the log takes piece {min(surplus).hex()} from the miner ({loss.reason}), "
@@ -117,8 +122,26 @@ def false_departures(
 
 def may_attest(metagraph: Metagraph, validator: PublicKey) -> bool:
     """Return whether a validator's word alone may take pieces, by its stake now."""
-    stakes = {neuron.hotkey: neuron.stake_rao for neuron in metagraph.neurons if neuron.validator_permit}
-    return 100 * stakes.get(validator, 0) > ATTESTING_PERCENT * sum(stakes.values())
+    return is_enough([validator], permitted_stakes(metagraph), more_than=ATTESTING)
+
+
+def _unattested(loss: FoundLoss, terms: Terms) -> str | None:
+    """Return what is wrong with a loss that its validator may not record alone, None where others attest it."""
+    if not loss.attestations:
+        return "a validator without a third of the stake takes none by its word alone"
+    for each in loss.attestations:
+        try:
+            each.check_signature(each.validator, terms.network)
+        except AuthError:
+            return f"it shows an attestation that {ss58_encode(each.validator)} did not sign"
+    rule = Rule(terms.network, terms.netuid, terms.validator, loss.miner, terms.rules.owed_seconds)
+    counted = rule.counted(loss.attestations, terms.stakes, loss.time)
+    if is_enough([terms.validator, *counted], terms.stakes, more_than=ATTESTING):
+        return None
+    return (
+        f"{len(counted)} of the {len(loss.attestations)} attestations that it shows count, "
+        "and with those validators it has no third of the stake"
+    )
 
 
 def _batch_of(failed: Failed, miner: PublicKey, epoch: int, root: Root) -> int:

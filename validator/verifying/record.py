@@ -28,6 +28,7 @@ from hippy.clock import Clock
 from hippy.errors import NotFoundError
 from hippy.ids import PublicKey
 from hippy.proofs.transcript import Transcript
+from hippy.validator.audit.attesting import permitted_stakes
 from hippy.validator.audit.rules import rules_for
 from hippy.validator.verifying.before import EarlierAskings, Progress
 from hippy.validator.verifying.difference import Difference, Remark, before_the_range
@@ -231,6 +232,7 @@ class _Reader:
             moment=moment,
             may_attest=chain.is_local or may_attest(metagraph, self._validator),
             rng=self._rng,
+            stakes=permitted_stakes(metagraph),
         )
 
     async def _verify_epoch(

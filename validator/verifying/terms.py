@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from hippy.ids import NetworkId, PublicKey
@@ -18,7 +18,8 @@ class Terms:
 
     ``epoch_seconds`` and ``rounds`` are those of an epoch now, ``registrations`` the miners registered now. Without
     ``moment``, where the chain is now, nobody can say when headers were made. ``may_attest`` is whether the validator's
-    word alone may take pieces; ``rng`` chooses the receipts that are looked at.
+    word alone may take pieces, ``stakes`` are in rao of all validators with a permit now; ``rng`` chooses the receipts
+    that are looked at.
     """
 
     network: NetworkId
@@ -31,6 +32,7 @@ class Terms:
     moment: Moment | None
     may_attest: bool
     rng: Random
+    stakes: Mapping[PublicKey, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,15 +105,19 @@ class ReachableChain:
 
 
 class FailingDatabase:
-    """A database that does not take what it is told ``failures`` times."""
+    """A database that does not take what it is told ``failures`` times, after it took ``spared`` more."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.failures = 0
+        self.spared = 0
         self.reads_fail = 0
+        self.lease, self.renew, self.unlease = database.lease, database.renew, database.unlease
 
     async def transact(self, work: Callable[[Transaction], T]) -> T:
-        if self.failures:
+        if self.failures and self.spared:
+            self.spared -= 1
+        elif self.failures:
             self.failures -= 1
             raise TemporaryError("the disk is busy")
         return await self._database.transact(work)

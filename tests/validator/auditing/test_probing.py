@@ -89,6 +89,7 @@ class Subnet:
         """Reads end once this is set."""
 
         self.gate.set()
+        self.reached: list[PublicKey] = []
         self.faults = 0
         self.engine = AuditEngine(RULES)
         self.engine.begin_epoch([], self.miners)
@@ -103,6 +104,7 @@ class Subnet:
             RULES,
             epoch_seconds=EPOCH_SECONDS,
             engine=self.engine,
+            reached=self.reached.append,
         )
 
     def peer(self, hotkey: PublicKey) -> Peer | None:
@@ -292,6 +294,16 @@ class TestCounting:
         await prober.read(ANN)
         assert prober.take() == {ANN: Tally(reads_ok=1, reads_total=3)}
         assert subnet.greeted == []
+
+    async def test_only_reads_in_which_anything_came_are_told_as_contacts(self) -> None:
+        subnet = alone()
+        prober = subnet.prober()
+        subnet.pieces, subnet.reads_ok = 2, 0
+        await prober.read(ANN)
+        assert subnet.reached == []
+        subnet.reads_ok = 1
+        await prober.read(ANN)
+        assert subnet.reached == [ANN]
 
     async def test_who_holds_nothing_now_is_not_read(self) -> None:
         subnet = alone()

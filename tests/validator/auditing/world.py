@@ -21,7 +21,7 @@ from hippy.chain.local import LocalChain, open_local_chain
 from hippy.endpoint import Endpoint
 from hippy.identity import Identity
 from hippy.ids import PublicKey, Root
-from hippy.kv import Database
+from hippy.kv import Database, Transaction
 from hippy.miner.obligations import Obligation
 from hippy.miner.server import build_miner
 from hippy.miner.store import PieceStore, open_store
@@ -40,16 +40,19 @@ from hippy.validator.auditing.routes import AuditRoutes
 from hippy.validator.commit import record_segments
 from hippy.validator.directory import MinerDirectory
 from hippy.validator.log import read_page
+from hippy.validator.repair.drains import record_drain
 from hippy.validator.tables import claim
 from hippy.validator.verifying.published import Published
 from hippy.validator.verifying.record import Result, verify_published
 from hippy.wire.audit import EpochHeader, Epochs, LostAnswer, LostReport
 from hippy.wire.btauth import NonceWindow
 from hippy.wire.log import Loss
+from hippy.wire.repair import PieceMoved
 from hippy.wire.score import MinerReport, MinerScore, ScoreSheet
 from hippy.wire.segment import Holding, SegmentRecord
 from hippy.wire.ticket import PayClass, Receipt, Ticket
 from tests.validator.auditing.fakes import FailingDatabase, ReachableChain, StepClock, until
+from tests.validator.moves_written import drain_of, move, note_candidates
 from tests.validator.world import HOME, MINERS, unsigned_segment
 
 TEMPO = 40
@@ -187,6 +190,8 @@ class World:
     directory: MinerDirectory
     running: tuple[Auditor, asyncio.Task[None]] | None = None
     numbers: count[int] = field(default_factory=count)
+    pieces: dict[Root, bytes] = field(default_factory=dict)
+    """All that were ever stored."""
 
     @asynccontextmanager
     async def auditing(self) -> AsyncIterator[Validator]:
@@ -260,25 +265,54 @@ class World:
         number = next(self.numbers)
         pieces = [blake3(f"{number} {place}".encode()).digest(PIECE_BYTES) for place in range(len(miners))]
         roots = [root_of(piece) for piece in pieces]
+        self.pieces |= zip(roots, pieces, strict=True)
         holders = {place: miner.hotkey for place, miner in enumerate(miners)}
         segment = unsigned_segment(number, holders, roots, piece_length=PIECE_BYTES, pay_class=pay_class)
         holdings = list[Holding]()
-        for index, (miner, piece) in enumerate(zip(miners, pieces, strict=True)):
-            receipt = await self.store(miner, piece, segment.record, index)
-            holdings.append(
-                Holding(
-                    index=index,
-                    ticket_id=receipt.ticket_id,
-                    miner=receipt.miner,
-                    time=receipt.time,
-                    signature=receipt.signature,
-                )
-            )
-            miner.roots.append(roots[index])
+        for index, miner in enumerate(miners):
+            holdings.append(await self.hold(miner, segment.record, index))
         signed = replace(segment, record=segment.record.model_copy(update={"holdings": tuple(holdings)}))
         now = int(self.clock.now())
         await self.database.transact(lambda txn: record_segments(txn, HOME, [signed], now))
         return roots
+
+    async def hold(self, miner: MinerNode, record: SegmentRecord, index: int) -> Holding:
+        """Have a miner keep a piece that was stored before, and return what its receipt comes to."""
+        root = record.spec.roots[index]
+        receipt = await self.store(miner, self.pieces[root], record, index)
+        miner.roots.append(root)
+        return Holding(
+            index=index,
+            ticket_id=receipt.ticket_id,
+            miner=receipt.miner,
+            time=receipt.time,
+            signature=receipt.signature,
+        )
+
+    async def hand_over(self, root: Root, giver: MinerNode, taker: MinerNode, *, drains: bool = False) -> None:
+        """Have another miner hold a piece that was lost, or that its miner gives away because it wants to leave."""
+        page = await self.database.read(lambda reader: read_page(reader, 0))
+        segments = (entry.segment for entry in page.entries if entry.segment is not None)
+        record = next(segment for segment in segments if root in segment.spec.roots)
+        holding = await self.hold(taker, record, record.spec.roots.index(root))
+        now, drained = int(self.clock.now()), giver.hotkey if drains else None
+
+        def work(txn: Transaction) -> None:
+            seq = note_candidates(txn, *(miner.identity for miner in self.miners), now=now)
+            if drains:
+                record_drain(txn, HOME, drain_of(giver.identity, now), now)
+            body = PieceMoved(
+                segment_id=record.segment_id,
+                root=root,
+                holding=holding,
+                drained=drained,
+                placement_round=1,
+                epoch=1,
+                candidates_seq=seq,
+            )
+            move(txn, body, now)
+
+        await self.database.transact(work)
 
     async def store(self, miner: MinerNode, piece: bytes, record: SegmentRecord, index: int) -> Receipt:
         """Have a miner keep a piece of a segment and owe it."""
@@ -315,8 +349,13 @@ class World:
 
 
 @asynccontextmanager
-async def make_world(folder: Path, *, miners: int = 2, database: Database | None = None) -> AsyncIterator[World]:
-    """Make a network whose miners hold a piece of each of eight segments, at the beginning of an epoch."""
+async def make_world(
+    folder: Path, *, miners: int = 2, newcomers: int = 0, database: Database | None = None
+) -> AsyncIterator[World]:
+    """Make a network whose miners hold a piece of each of eight segments, at the beginning of an epoch.
+
+    After them come ``newcomers``, which hold nothing.
+    """
     clock, path = StepClock(), folder / "chain.sqlite"
     LocalChain.create(
         path,
@@ -332,7 +371,8 @@ async def make_world(folder: Path, *, miners: int = 2, database: Database | None
     async with AsyncExitStack() as stack:
         chain = ReachableChain(await stack.enter_async_context(open_local_chain(path, hotkey=HOME.hotkey, clock=clock)))
         await chain.chain.register(HOME.hotkey, COLDKEY, validator_permit=True, stake_rao=9)
-        nodes = [await _open_miner(stack, chain, folder, clock, path, identity) for identity in MINERS[:miners]]
+        identities = MINERS[: miners + newcomers]
+        nodes = [await _open_miner(stack, chain, folder, clock, path, identity) for identity in identities]
         signing = await stack.enter_async_context(open_http(HOME.identity, clock))
         anonymous = await stack.enter_async_context(open_http(None, clock))
         greeting = await stack.enter_async_context(open_http(None, clock))
@@ -340,7 +380,7 @@ async def make_world(folder: Path, *, miners: int = 2, database: Database | None
         await directory.refresh()
         world = World(clock, chain, FailingDatabase(kept), nodes, signing, anonymous, directory)
         for _ in range(PIECES):
-            await world.commit(*nodes)
+            await world.commit(*nodes[:miners])
         yield world
 
 
