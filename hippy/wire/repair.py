@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from hippy.endpoint import Endpoint
 from hippy.erasure.geometry import PIECE_LENGTH_MAX
 from hippy.errors import ProtocolError
 from hippy.wire.canonical import Message, SignedMessage
@@ -68,8 +69,14 @@ class RepairOrder(SignedMessage):
         """Return the length of the mask that follows, if one does (hippy.wire.parts)."""
         return () if self.is_copy else (self.ticket.piece_length,)
 
+    def _places(self) -> list[tuple[bytes, bytes, Endpoint]]:
+        return [(source.root, source.miner, source.endpoint) for source in self.sources]
+
     def check_shape(self) -> None:
-        """Raises ProtocolError unless the sources are k other pieces of the segment, or the piece itself alone."""
+        """Raises ProtocolError unless the sources are k other pieces of the segment, or the piece itself alone.
+
+        Each is at a miner and an endpoint of its own: no order brings many connections to one address and port.
+        """
         if not self.k <= self.n or self.ticket.index >= self.n:
             raise ProtocolError("a repair order's index is below n, and k is at most n")
         if self.is_copy:
@@ -78,8 +85,9 @@ class RepairOrder(SignedMessage):
                 raise ProtocolError("a copy has one source, which is the piece itself")
             return
         indices = {source.index for source in self.sources}
-        distinct = len(indices) == len({source.root for source in self.sources}) == len(self.sources) == self.k
-        if not distinct or self.ticket.index in indices or max(indices) >= self.n:
+        distinct = [indices, *(set(column) for column in zip(*self._places(), strict=True))]
+        sizes = {len(self.sources), *map(len, distinct)}
+        if sizes != {self.k} or self.ticket.index in indices or max(indices) >= self.n:
             raise ProtocolError("a repair has k distinct sources, which are other pieces of its segment")
 
 

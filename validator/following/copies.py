@@ -1,17 +1,19 @@
 """The home's side of copies: who acknowledged how much of its log, and waiting until a change is safe (PROTOCOL §3.6).
 
 A follower says with every question what it has, signed; :meth:`Copies.note` believes it where our log has the record
-that it names. :meth:`Copies.wait` holds an answer back until a change is with followers: with all that acknowledged
-something in the last seconds, and at least one. A validator that is alone on its subnet waits for nobody.
+that it names. :meth:`Copies.wait` holds an answer back until a change is with followers: with all that are in step,
+which have what is older than a few seconds, and at least one. A validator that is alone on its subnet waits for nobody.
 
-Invariants: nobody who is dead holds an answer back for longer than LIVE_SECONDS, and no answer is held back for longer
-than WAIT_SECONDS. Bounded: one acknowledgement for each validator with a permit.
+Invariants: nobody who is dead or behind holds an answer back for longer than LIVE_SECONDS, and no answer is held back
+for longer than WAIT_SECONDS. Bounded: one acknowledgement for each validator with a permit.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Protocol
 
 from hippy.clock import Clock
@@ -66,6 +68,9 @@ class Copies:
         self._clock = clock
         self._has_others = has_others
         self._heard: dict[PublicKey, _Heard] = {}
+        self._written: deque[tuple[float, int]] = deque()
+        """When which record was the newest that somebody waited for: those of the last LIVE_SECONDS and one before."""
+
         self._acknowledged = Bell(clock)
 
     async def note(self, ack: FollowerAck, sender: PublicKey) -> bool:
@@ -102,26 +107,45 @@ class Copies:
     def _live(self, now: float) -> list[_Heard]:
         return [heard for heard in self._heard.values() if now - heard.time < LIVE_SECONDS]
 
+    def _in_step(self, now: float) -> list[_Heard]:
+        """Return the live followers that have all that is older than LIVE_SECONDS.
+
+        One that is still catching up, or acknowledges what is long past, keeps nobody waiting.
+        """
+        while len(self._written) > 1 and self._written[1][0] <= now - LIVE_SECONDS:
+            self._written.popleft()
+        return [heard for heard in self._live(now) if heard.ack.seq >= self._written[0][1]]
+
+    def _note_written(self, seq: int, now: float) -> None:
+        if not self._written:
+            self._written.append((-inf, seq - 1))
+        if seq > self._written[-1][1]:
+            self._written.append((now, seq))
+
     async def wait(self, seq: int) -> tuple[FollowerAck, ...]:
         """Return the acknowledgements of our log's record ``seq``, none where there is no other validator.
 
-        Raises TemporaryError when no follower acknowledged it in time; what was written stays written.
+        All followers that are in step are waited for, and one at least. Raises TemporaryError when no follower
+        acknowledged it in time; what was written stays written.
         """
-        until = self._clock.now() + WAIT_SECONDS
+        began = self._clock.now()
+        self._note_written(seq, began)
+        until = began + WAIT_SECONDS
         while self._has_others():
             rung, now = self._acknowledged.listen(), self._clock.now()
-            live = self._live(now)
-            if live and all(heard.ack.seq >= seq for heard in live):
+            having = [heard.ack for heard in self._live(now) if heard.ack.seq >= seq]
+            awaited = [heard for heard in self._in_step(now) if heard.ack.seq < seq]
+            if having and not awaited:
                 rung.cancel()
-                return tuple(heard.ack for heard in live)
+                return tuple(having)
             if now >= until:
                 rung.cancel()
                 raise TemporaryError(
                     "the change is made here, and no other validator has a copy of it yet",
                     hint="repeat the request: it is answered as soon as one has",
                 )
-            fading = [heard.time + LIVE_SECONDS - now for heard in live if heard.ack.seq < seq]
-            await self._acknowledged.wait(rung, min([until - now, *fading]))
+            fading = [heard.time for heard in awaited] + [time for time, _ in list(self._written)[1:2]]
+            await self._acknowledged.wait(rung, min([until, *(time + LIVE_SECONDS for time in fading)]) - now)
         return ()
 
 

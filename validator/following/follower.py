@@ -50,6 +50,9 @@ WAIT_SECONDS: Final = 2
 """A question waits for so long; the next one tells the home again that we are there. It takes 5 s of silence for
 absence."""
 
+EMPTY_TURN_SECONDS: Final = 1.0
+"""A question that was to wait and brought nothing took so long, or is made to."""
+
 RETRY_SECONDS: Final = 1.0
 RETRY_SECONDS_MAX: Final = 30.0
 """Between two tries at a home that is away; doubled from RETRY_SECONDS on."""
@@ -139,12 +142,15 @@ class Follower:
         if peer != self._greeted:
             await self._parts.validators.greet(peer)
             self._greeted = peer
-        page = await self._ask(peer, self._ack(), wait_seconds=WAIT_SECONDS if self._is_current else 0)
+        began, was_current = self._parts.clock.now(), self._is_current
+        page = await self._ask(peer, self._ack(), wait_seconds=WAIT_SECONDS if was_current else 0)
         self._parts.validators.saw(peer)
         if not page.entries:
             await self._at_end(page)
-        self._is_current = self.progress.at.seq >= self.known_seq
+        self._is_current = not page.entries  # by what it gave, not by what it says that it has
         self.failures = 0
+        if was_current and self._is_current:  # whoever does not wait as asked is not asked again at once
+            await self._parts.clock.sleep(max(0.0, began + EMPTY_TURN_SECONDS - self._parts.clock.now()))
 
     async def _ask_others(self) -> None:
         """Take what others have of the home's log and we have not."""
@@ -170,9 +176,10 @@ class Follower:
         except EquivocationError as error:
             await self._keep_proof(error)
             raise
-        self.known_seq = max(self.known_seq, newest_seq, 0 if page.head is None else page.head.seq)
         if page.entries:
             await self._store(page)
+        told_seq = newest_seq if peer.hotkey == self.home else 0  # it signs no such number, and nobody knows better
+        self.known_seq = max(self.progress.at.seq, told_seq, 0 if page.head is None else page.head.seq)
         return page
 
     def _checked(self, body: bytes, after: Position) -> tuple[CheckedPage, int]:

@@ -57,9 +57,9 @@ class Validators:
         self._signed = (0, b"")
 
     def is_validator(self, hotkey: PublicKey) -> bool:
-        """Return whether the metagraph shows this key with a permit and enough stake."""
+        """Return whether the metagraph shows this key with a permit and enough stake, and it is no miner here."""
         neuron = self._directory.metagraph.by_hotkey(hotkey)
-        return neuron is not None and self._is_permitted(neuron)
+        return neuron is not None and self._is_permitted(neuron) and not self._directory.is_miner(hotkey)
 
     def others(self) -> list[Peer]:
         """Return the other validators that have an endpoint, in uid order; miners with a permit are none."""

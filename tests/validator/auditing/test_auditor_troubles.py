@@ -102,7 +102,7 @@ async def test_an_epoch_ends_though_the_disk_fails_for_a_while(world: World, fai
         world.database.failures, world.database.reads_fail = failures, reads_fail
         await world.pass_time(10)
         assert (world.database.failures, world.database.reads_fail) == (0, 0)
-        assert len(world.chain.weights_set) == 1
+        await until(lambda: len(world.chain.weights_set) == 1)
         probed = await world.database.read(lambda reader: dict(epochs.scan_probes(reader)))
         await world.pass_until(3)
         score = await validator.score(1, world.miners[0])
