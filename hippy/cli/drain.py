@@ -55,7 +55,7 @@ class _Node:
 @click.option("--no-wait", is_flag=True, help="Do not wait until nothing is left.")
 @json_option
 def drain(miner: str | None, config: Path | None, stop: bool, no_wait: bool, as_json: bool) -> None:
-    """Leave without losing anything: take nothing new, and have all pieces copied to other miners.
+    """Leave: take nothing new, and have all pieces copied to other miners.
 
     The miner has to run until nothing is left, which this command waits for; interrupted, or after a restart, the drain
     goes on. MINER is a node of the local network in use (miner3); any other miner is named by its settings.

@@ -140,7 +140,7 @@ def leaving(story: Callable[[Net], Coroutine[Any, Any, T]]) -> T:
             await net.start()
             for number, who in enumerate((VALIDATOR, VALIDATOR, VALIDATOR, SECOND)):
                 data = piece(f"piece {number}", 50)
-                await add(net.store, data, ticket(data, CLOCK, serial=number, validator=who.public_key))  # type: ignore[arg-type]
+                await add(net.store, data, ticket(data, CLOCK, serial=number, validator=who.public_key))
             result = await story(net)
         assert loop.errors == []
         return result

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from hippy.chain.local import LocalChain, open_local_chain
 from hippy.chain.protocol import Chain
+from hippy.clock import Clock
 from hippy.endpoint import Endpoint
 from hippy.identity import Identity
 from hippy.ids import NetworkId, Root, SegmentId
@@ -61,7 +62,7 @@ def piece(name: str, length: int = SMALL) -> bytes:
     return blake3(name.encode()).digest(length)
 
 
-def ticket(data: bytes, clock: VirtualClock, **changes: Any) -> Ticket:
+def ticket(data: bytes, clock: Clock, **changes: Any) -> Ticket:
     values = {
         "serial": 1,
         "network": NETWORK,
